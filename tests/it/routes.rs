@@ -214,6 +214,12 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "entry_unknown",
             "last_admin",
             "enrolment_code_unknown",
+            "query_invalid",
+            "approval_unknown",
+            "approval_key_unknown",
+            "operator_without_person",
+            "policy_unknown",
+            "decision_unknown",
         ];
         assert!(reply.status < 400 || behind.contains(&reply.code().as_str()), "{route:?}: {}", reply.text());
     }

@@ -25,7 +25,7 @@ use keyward::ledger::{
 };
 use keyward::operators::Operators;
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, Record, new_key_and_request, read_request};
-use keyward::policy::{DecisionContext, LifeLimits, MintRequest, Past, decide_mint};
+use keyward::policy::{AskedGrant, DecisionContext, LifeLimits, MintRequest, Past, decide_mint};
 use keyward::quota::{Admitted, Limiter, Rate};
 use keyward::registry::{Access, AgentSpec, Capability, Delivery, Registry, Role};
 use keyward::revocation::{Containment, Revocations, Subject};

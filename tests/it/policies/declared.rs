@@ -48,7 +48,7 @@ async fn faults_of_policies_have_their_place() {
         (
             policy(
                 "p",
-                "@decision(\"require_approval\") @approvers(\"g\") @quorum(\"5\") forbid (principal, action, resource);",
+                "@decision(\"require_approval\") @approvers(\"g\") @quorum(\"5\") forbid (principal, action == Keyward::Action::\"token\", resource);",
             ) + "[[approver_group]]\nname = \"g\"\noperators = [\"a\", \"b\", \"c\"]\n",
             1,
             "policy `p`: the quorum is 5, and group `g` has 3 operators: lower the quorum or add operators",
