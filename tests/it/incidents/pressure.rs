@@ -99,7 +99,10 @@ async fn is_active(reports: &Agent, token: &str) -> bool {
 /// Contains agents while all of them mint. After each answer, no request of the subject that begins later is accepted, and
 /// none of its tokens is active.
 async fn contain_under_load(seed: u64, size: Size) {
-    let settings = "[quota]\nmints_per_s = 100000\nmints_burst = 100000\n[connections]\nmax = 1000\nmax_per_peer = 1000\n";
+    let quota: String = ["mints", "introspections", "enrolments", "operations"]
+        .map(|one| format!("{one}_per_s = 100000\n{one}_burst = 100000\n"))
+        .concat();
+    let settings = &format!("[quota]\n{quota}[connections]\nmax = 1000\nmax_per_peer = 1000\n");
     let broker = TestBroker::start_with(settings).await;
     broker.declare().await;
     let server = "[[resource_server]]\nname = \"reports\"\naudience = \"https://reports.example.com\"\n";

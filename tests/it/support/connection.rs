@@ -29,6 +29,7 @@ impl Connection {
             request = request.header(name.unwrap(), value.unwrap());
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
+        self.sender.ready().await.map_err(std::io::Error::other)?;
         let response = self.sender.send_request(request).await.map_err(std::io::Error::other)?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes().to_vec();
