@@ -215,6 +215,7 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "last_admin",
             "enrolment_code_unknown",
             "query_invalid",
+            "fingerprint_malformed",
             "approval_unknown",
             "approval_key_unknown",
             "operator_without_person",
