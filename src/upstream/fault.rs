@@ -20,7 +20,7 @@ pub struct UpstreamFault {
     pub outcome: UpstreamOutcome,
     /// The stable code.
     pub code: Code,
-    /// The upstream's own code, a status, or the name of a [`HandshakeFault`] or [`ConnectFault`], nothing longer.
+    /// The upstream's own code, a status, or the name of a [`HandshakeFault`] or `ConnectFault`, nothing longer.
     pub detail: Option<String>,
 }
 
