@@ -1,3 +1,4 @@
+use serde::Serialize;
 use serde_json::Value;
 
 /// The value has a number that is not whole, or too large for every reader of JSON.
@@ -13,9 +14,10 @@ const NUMBER_MAX: u64 = (1 << 53) - 1;
 ///
 /// # Errors
 /// [`NotCanonical`].
-pub fn canonical_json(value: &Value) -> Result<Vec<u8>, NotCanonical> {
+pub fn canonical_json(value: &impl Serialize) -> Result<Vec<u8>, NotCanonical> {
+    let value = serde_json::to_value(value).map_err(|_| NotCanonical)?;
     let mut out = Vec::new();
-    write(value, &mut out)?;
+    write(&value, &mut out)?;
     Ok(out)
 }
 

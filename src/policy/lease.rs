@@ -3,19 +3,17 @@ use std::collections::BTreeSet;
 use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::{Act, AgentAct, Basis, Decision};
-use super::granted::Granted;
-use super::judged::{Judged, JudgedRequest, LifeLimit};
+use super::judged::JudgedRequest;
+use super::lease_end::{Ends, LeaseRefusal, Offered, first_end, later_end};
 use super::policy_refusal::PolicyRefusal;
 use super::refusal::Refusal;
 use super::requester::Requester;
 use super::right::{Authorised, RenewLeases};
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
-use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, LeaseId, PolicyName, Timestamp};
 use crate::leases::{Lease, LeaseStage};
 use crate::quota::Permit;
-use crate::registry::{Capability, Delivery};
 use crate::rules::Action;
 
 /// An agent's request for a lease, or for its renewal.
@@ -55,13 +53,6 @@ pub struct IssueLease {
     principal: AgentPrincipal,
     capability: CapabilityName,
     ends: Ends,
-}
-
-/// When a lease ends.
-#[derive(Clone, Copy, Debug)]
-struct Ends {
-    expires_at: Timestamp,
-    renewable_until: Timestamp,
 }
 
 impl IssueLease {
@@ -146,21 +137,6 @@ pub fn decide_lease(
     };
     let capability = offered.capability.name.clone();
     Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
-}
-
-/// The end of a new lease, with the reasons for a shorter life; otherwise the reason for a refusal.
-fn first_end(
-    context: &DecisionContext<'_>,
-    offered: &Offered<'_>,
-    certificate: Timestamp,
-    life_s: Option<u32>,
-) -> Result<(Ends, Vec<String>), Code> {
-    let now = context.now();
-    if certificate.seconds_since(now) < i64::from(LEASE_LIFE_MIN_S) {
-        return Err(code::CERTIFICATE_EXPIRES_TOO_SOON);
-    }
-    let renewable_until = now.plus_s(i64::from(offered.max_life_s()));
-    Ok(Bounds { renewable_until, certificate, earliest: now }.end(offered, life_s, now))
 }
 
 /// The judgement of a request for a new lease, apart from the number of leases that the agent has.
@@ -301,43 +277,6 @@ pub fn decide_lease_extension(
     }
 }
 
-/// The new end of a live lease, with the reasons for a shorter life; otherwise the reason for a refusal.
-fn later_end(
-    context: &DecisionContext<'_>,
-    lease: &Lease,
-    offered: &Offered<'_>,
-    certificate: Timestamp,
-    life_s: Option<u32>,
-) -> Result<(Ends, Vec<String>), LeaseRefusal> {
-    let now = context.now();
-    if let Some(refusal) = offered.refusal() {
-        return Err(LeaseRefusal::Policy(refusal));
-    }
-    if !matches!(lease.stage, LeaseStage::Live { .. }) || lease.ends.expires_at <= now {
-        return Err(LeaseRefusal::Code(code::LEASE_NOT_ACTIVE));
-    }
-    // A shorter life of the capability shortens the renewal, never the granted life.
-    let longest = |life_s: u32| lease.ends.renewable_until.min(lease.issued.at.plus_s(i64::from(life_s)));
-    if lease.ends.expires_at >= longest(offered.capability.max_life_s) {
-        return Err(LeaseRefusal::Code(code::LEASE_MAX_LIFE_REACHED));
-    }
-    let renewable_until = longest(offered.max_life_s());
-    if let Some(limit) = offered.limit.as_ref().filter(|_| lease.ends.expires_at >= renewable_until) {
-        return Err(LeaseRefusal::Policy(limit.refusal("the lease already lives so long")));
-    }
-    if lease.ends.expires_at >= certificate {
-        return Err(LeaseRefusal::Code(code::CERTIFICATE_EXPIRES_TOO_SOON));
-    }
-    let bounds = Bounds { renewable_until, certificate, earliest: lease.ends.expires_at };
-    Ok(bounds.end(offered, life_s, now))
-}
-
-/// Why a lease is refused.
-enum LeaseRefusal {
-    Code(Code),
-    Policy(PolicyRefusal),
-}
-
 fn is_own(lease: &Lease, principal: &AgentPrincipal) -> bool {
     lease.holder.agent == principal.agent() && lease.holder.instance == principal.instance()
 }
@@ -355,85 +294,4 @@ fn leased<'a>(
     let canonical = canonical.field(request.capability.as_str()).number(request.life_s);
     let canonical = canonical.bytes(renewed.as_ref().map_or(&[], |lease| lease.as_bytes()));
     (offered, context.basis_of(principal.agent(), request.life_s, rules, canonical.as_bytes()))
-}
-
-/// A capability that a role of the agent holds and that is delivered as a lease, with the verdict of the policies.
-struct Offered<'a> {
-    capability: &'a Capability,
-    judged: Judged,
-    limit: Option<LifeLimit>,
-}
-
-impl<'a> Offered<'a> {
-    /// With the rules of the decision's basis.
-    fn of(
-        context: &DecisionContext<'a>,
-        request: &JudgedRequest<'_>,
-        capability: &CapabilityName,
-    ) -> (Option<Self>, Vec<String>) {
-        let Granted { capabilities, mut rules } =
-            Granted::of(context.declarations(), request.roles, &BTreeSet::from([capability.clone()]));
-        let found = capabilities.into_iter().find(|one| one.delivery == Delivery::Lease);
-        let judged = Judged::of(context, request, found);
-        judged.name_in(&mut rules);
-        let limit = judged.life_limit([capability]);
-        (found.map(|capability| Self { capability, judged, limit }), rules)
-    }
-
-    /// The refusal of every lease.
-    fn refusal(&self) -> Option<PolicyRefusal> {
-        let too_short = |limit: &&LifeLimit| limit.max_s < LEASE_LIFE_MIN_S;
-        let problem = format!("a lease lives at least {LEASE_LIFE_MIN_S} s");
-        let limited = || self.limit.as_ref().filter(too_short).map(|limit| limit.refusal(&problem));
-        self.judged.refusal(&self.capability.name).or_else(limited)
-    }
-
-    /// The refusal to give a login again that lives longer than a new one would.
-    fn outlived_by(&self, lease: &Lease, now: Timestamp) -> Option<PolicyRefusal> {
-        let left_s = lease.ends.expires_at.seconds_since(now);
-        let limit = self.limit.as_ref().filter(|limit| left_s > i64::from(limit.max_s))?;
-        Some(limit.refusal("the login of this request lives longer"))
-    }
-
-    /// The longest life, in seconds.
-    fn max_life_s(&self) -> u32 {
-        let declared = self.capability.max_life_s;
-        self.limit.as_ref().map_or(declared, |limit| limit.max_s.min(declared))
-    }
-
-    /// What limits the life.
-    fn limited_by(&self) -> String {
-        match self.limit.as_ref().filter(|limit| limit.max_s < self.capability.max_life_s) {
-            Some(limit) => limit.cause(),
-            None => "the capability".to_owned(),
-        }
-    }
-}
-
-/// The limits of the end of a lease.
-struct Bounds {
-    renewable_until: Timestamp,
-    certificate: Timestamp,
-    earliest: Timestamp,
-}
-
-impl Bounds {
-    /// The end of a lease with a requested life of `life_s` from now on, with the reasons for a shorter life.
-    fn end(&self, offered: &Offered<'_>, life_s: Option<u32>, now: Timestamp) -> (Ends, Vec<String>) {
-        let Self { renewable_until, certificate, earliest } = *self;
-        let requested = life_s.unwrap_or_else(|| LEASE_LIFE_S.min(offered.capability.max_life_s));
-        let wanted = now.plus_s(i64::from(requested));
-        let expires_at = wanted.min(renewable_until.min(certificate)).max(earliest);
-        let mut constrained = Vec::new();
-        if expires_at < wanted {
-            let by = if certificate < renewable_until {
-                "the agent's certificate".to_owned()
-            } else {
-                offered.limited_by()
-            };
-            let given = expires_at.seconds_since(now);
-            constrained.push(format!("life shortened from {requested} s to {given} s by {by}"));
-        }
-        (Ends { expires_at, renewable_until }, constrained)
-    }
 }

@@ -17,6 +17,7 @@ mod introspection;
 mod judged;
 mod judged_mint;
 mod lease;
+mod lease_end;
 mod left_out;
 mod mint;
 mod mint_request;

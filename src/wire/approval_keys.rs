@@ -67,7 +67,7 @@ impl<'a> ApprovalKeyAcceptance<'a> {
     /// # Errors
     /// [`NotCanonical`]; it has no numbers.
     pub fn canonical(&self) -> Result<Vec<u8>, NotCanonical> {
-        canonical_json(&serde_json::to_value(self).map_err(|_| NotCanonical)?)
+        canonical_json(self)
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod agents;
 mod approval_context;
+mod approval_forms;
 mod approval_keys;
 mod approvals;
 mod declarations;
@@ -47,6 +48,7 @@ mod value_check;
 
 pub use agents::*;
 pub use approval_context::*;
+pub use approval_forms::*;
 pub use approval_keys::*;
 pub use approvals::*;
 pub use declarations::*;
