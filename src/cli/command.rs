@@ -189,7 +189,7 @@ pub enum ClientCommand {
     Status,
     /// Show the changes that `apply` would make
     Plan(PlanArgs),
-    /// Replay recorded requests of agents against declaration files: which would be decided otherwise; nothing is changed
+    /// Replay recorded requests of agents against declaration files, and list the decisions that would change; nothing is changed
     Simulate(SimulateArgs),
     /// Apply declaration files: all changes or none
     Apply(ApplyArgs),

@@ -109,7 +109,7 @@ impl Check<'_> {
         };
         let server = self.server(&raw, &listen)?;
         let connections = self.connections(&raw.connections)?;
-        // What concerns several settings comes last: it may be there only because one of them is wrong.
+        // Checks of several settings together come last: their faults may follow from a wrong setting.
         let config = Config {
             trust_domain,
             data_dir,

@@ -24,7 +24,7 @@ pub(super) fn all_faults(
     first: Found,
     next_of: impl Fn(&str) -> Option<Found>,
 ) -> ConfigError {
-    // Of what is no TOML, the first fault alone is certain.
+    // If the text is not TOML, only the first fault is certain.
     if toml::from_str::<toml::Table>(text).is_err() {
         return first.error;
     }

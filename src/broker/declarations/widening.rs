@@ -145,7 +145,7 @@ impl<'a> Finder<'a> {
         self.ground.rules.foreign_names == ForeignNames::Hidden && !self.ground.scope.covers(owner)
     }
 
-    /// The role after the application. A role that is hidden stays as it is, whatever the files say of its name.
+    /// The role after the application. A hidden role stays as it is, also if the files declare its name.
     fn role_after(&self, name: &RoleName) -> Option<&'a Role> {
         let registry = &self.ground.world.registry;
         let before = registry.declarations().role(name);

@@ -240,7 +240,7 @@ impl Seen<'_> {
             Holding::NotHeld(roles) => (true, Vec::new(), self.roles(roles)),
             Holding::Undeclared => (false, Vec::new(), Vec::new()),
         };
-        // The entry names the policies that match, whoever they belong to.
+        // The entry names the policies that match, those of other owners, too.
         let is_shown = |one: &&TracedPolicy<'_>| {
             matches!(one.result, TraceResult::Matched(_)) || self.scope.covers(one.policy.owner.as_ref())
         };

@@ -123,8 +123,9 @@ impl ContainArgs {
             lines.push("your own certificate is still accepted, and so are its renewals".to_owned());
         }
         if *leaves_no_admin {
-            lines
-                .push(format!("no unrestricted admin can act now from where it acted last: {WITHOUT_ADMIN}"));
+            lines.push(format!(
+                "no unrestricted admin can act now from the address of its last use: {WITHOUT_ADMIN}"
+            ));
         }
         if subject.kind == "token" && self.subject != "token/-" {
             lines.push(
@@ -238,7 +239,9 @@ fn previewed(preview: &PreviewAnswer) -> Vec<String> {
         ));
     }
     if preview.leaves_no_admin {
-        lines.push(format!("no unrestricted admin could act then from where it acted last: {WITHOUT_ADMIN}"));
+        lines.push(format!(
+            "no unrestricted admin could then act from the address of its last use: {WITHOUT_ADMIN}"
+        ));
     }
     lines
 }

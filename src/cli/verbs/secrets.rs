@@ -48,7 +48,7 @@ pub enum SecretCommand {
     },
     /// List the readers of a secret, with the versions that they read
     ///
-    /// With `--at`, the command lists the agents that could read the secret at that time instead, by the declarations of then.
+    /// With `--at`, the command lists the agents that could read the secret at that time, by the declarations of that time.
     Readers {
         /// The secret's name
         name: String,
@@ -276,8 +276,8 @@ async fn readers_at(session: VerbSession<'_>, name: &SecretName, at: &str) -> Re
         return Ok(());
     }
     session.console.say(&format!(
-        "as declared at {}; whether an agent had a valid certificate then, was suspended or contained, or was refused by a \
-         policy, is not considered",
+        "as declared at {}; the list does not consider whether an agent had a valid certificate then, was suspended or \
+         contained, or was refused by a policy",
         found.at
     ));
     if found.hidden > 0 {

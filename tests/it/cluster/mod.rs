@@ -128,7 +128,7 @@ fn windows_of_three_brokers_keep_every_property() {
 }
 
 #[test]
-#[ignore = "minutes: scripts/soak"]
+#[ignore = "8 million states take minutes: scripts/soak"]
 fn soak_several_brokers_with_more_events() {
     let left =
         Left { mints: 1, redemptions: 2, revocations: 1, failovers: 2, cuts: 1, restarts: 1, crashes: 1 };
