@@ -109,7 +109,7 @@ fn new_key(path: &Path) -> Result<Sensitive<String>, CommandFailure> {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CommandFailure> {
     files::replace(path, bytes).map_err(|error| {
         let failure = unusable(path, &io_reason(&error));
-        if error.kind() == ErrorKind::StorageFull {
+        if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
             return failure.mended_by("free space on the data disk (docs/runbooks/full-disk.md)");
         }
         failure

@@ -1,7 +1,7 @@
 //! The webhook for requests for approval, as the configuration names it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -9,13 +9,15 @@ use super::environment::Environment;
 use crate::base::{Sensitive, code};
 use crate::config::{Config, WebhookSettings};
 use crate::console::CommandFailure;
-use crate::files::create;
+use crate::files::replace;
 use crate::upstream::{Webhook, WebhookKey};
 
 /// The file of the key that the broker makes, in its data directory.
 const KEY_FILE: &str = "webhook.key";
 /// Permissions of group and others.
 const OTHERS: u32 = 0o077;
+/// The most bytes that are read of a key file.
+const KEY_FILE_BYTES_MAX: usize = 256;
 
 /// The webhook; `None` without the setting `approvals.webhook`.
 ///
@@ -42,24 +44,29 @@ fn own_key(path: &Path, environment: &Environment) -> Result<WebhookKey, Command
         return read_key(path);
     }
     let key = WebhookKey::new(Sensitive::filled(|to: &mut [u8; 32]| environment.entropy.fill(to)));
-    create(path, key.text().expose().as_bytes()).map_err(|error| CommandFailure::of_file(path, &error))?;
+    replace(path, key.text().expose().as_bytes()).map_err(|error| CommandFailure::of_file(path, &error))?;
     tracing::info!(file = %path.display(), "a key for the webhook was made: give it to the service, which verifies the messages with it");
     Ok(key)
 }
 
 fn read_key(path: &Path) -> Result<WebhookKey, CommandFailure> {
     let of_file = |error: io::Error| CommandFailure::of_file(path, &error);
-    let found = fs::metadata(path).map_err(of_file)?;
+    let file = fs::File::open(path).map_err(of_file)?;
+    let found = file.metadata().map_err(of_file)?;
     if found.mode() & OTHERS != 0 {
         let path = path.display();
         return Err(CommandFailure::new(code::FILE_PERMISSIONS_TOO_OPEN)
             .because(format!("`{path}` has mode {:o}: group or others can use it", found.mode() & 0o7777))
             .mended_by(format!("find out who could read it, then `chmod go= {path}`")));
     }
-    let text = zeroize::Zeroizing::new(fs::read_to_string(path).map_err(of_file)?);
+    let mut text = zeroize::Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX));
+    file.take(u64::try_from(KEY_FILE_BYTES_MAX).unwrap_or(u64::MAX))
+        .read_to_string(&mut text)
+        .map_err(of_file)?;
     WebhookKey::parse(&text).map_err(|error| {
         CommandFailure::new(code::WEBHOOK_UNUSABLE)
             .because(format!("`{}` has no key for the webhook: {error}", path.display()))
-            .mended_by("store the key that the service expects, or remove `webhook_key`: the broker then makes a key")
+            .mended_by("store the key that the service expects in this file; or remove the setting `webhook_key`, delete `webhook.key` in the \
+                 data directory, and start the broker: it makes a key, which the service then needs")
     })
 }

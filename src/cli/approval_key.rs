@@ -13,7 +13,7 @@ use crate::console::{CommandFailure, known_approval_passphrase, new_approval_pas
 use crate::files::{private_dir, remove, replace};
 use crate::keyring::PassphraseKey;
 use crate::policy::{Right, VoteApprovals};
-use crate::wire::{Nothing, OPERATOR_WHOAMI};
+use crate::wire::{GET_OWN_APPROVAL_KEYS, Nothing, OPERATOR_WHOAMI};
 
 /// Checks that the operator of `client` has a role that approves requests.
 ///
@@ -105,11 +105,22 @@ impl MachineKeys {
         Ok(place.insert(key))
     }
 
+    /// The key of this machine that the broker counts.
+    ///
+    /// # Errors
+    /// [`CommandFailure`], also if no key of the operator is accepted.
+    pub(crate) async fn accepted_by(&mut self, client: &Client) -> Result<&SealedKey, CommandFailure> {
+        let own = client.call(GET_OWN_APPROVAL_KEYS, &Nothing, &Nothing).await?;
+        let accepted = own.keys.iter().find(|key| &*key.state == "accepted");
+        let accepted = accepted.ok_or_else(|| CommandFailure::new(code::APPROVAL_KEY_NOT_ACCEPTED))?;
+        self.accepted(&accepted.fingerprint)
+    }
+
     /// The key with the fingerprint `accepted`, which the broker counts. A key that was replaced is deleted.
     ///
     /// # Errors
     /// [`CommandFailure`] if this machine does not have it.
-    pub(crate) fn accepted(&mut self, accepted: &str) -> Result<&SealedKey, CommandFailure> {
+    fn accepted(&mut self, accepted: &str) -> Result<&SealedKey, CommandFailure> {
         if self.next.as_ref().is_some_and(|next| next.public().hex() == accepted) {
             self.current = self.next.take();
             let (path, next) = (self.home.join(CURRENT), self.home.join(NEXT));

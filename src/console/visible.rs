@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::base::is_invisible;
 use crate::crypto::sha256;
 
 /// `text` on one line: characters that cannot be seen are spelled `<U+200B>`, letters that look like others are followed by
@@ -99,9 +100,9 @@ const fn is_disguised(c: char) -> bool {
 fn is_unseen(c: char) -> bool {
     let is_formatting = matches!(
         c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}' | '\u{1d173}'..='\u{1d17a}'
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}'
             // Private use.
             | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}'
@@ -109,7 +110,7 @@ fn is_unseen(c: char) -> bool {
             | '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
             | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}'
     );
-    is_formatting || c.is_control() || (c.is_whitespace() && c != ' ')
+    is_invisible(c) || is_formatting || c.is_control() || (c.is_whitespace() && c != ' ')
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::base::limits::WEBHOOK_AT_ONCE_MAX;
 use crate::broker::Services;
 
 /// Interval of checks for due messages.
@@ -45,9 +44,6 @@ impl Announcer {
     }
 
     fn begin_due(&self, tasks: &mut JoinSet<()>) {
-        if tasks.len() >= WEBHOOK_AT_ONCE_MAX {
-            return;
-        }
         for id in self.0.announcements_due() {
             let services = Arc::clone(&self.0);
             tasks.spawn(async move { services.announce(id).await });

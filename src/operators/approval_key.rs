@@ -119,12 +119,6 @@ impl ApprovalKeys {
         self.proposed.as_ref()
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.proposed.is_none() && self.accepted.is_none()
-    }
-
     /// The fingerprints of all keys, the accepted one first.
     pub fn fingerprints(&self) -> impl Iterator<Item = Digest> {
         let accepted = self.accepted.iter().map(ApprovalKey::fingerprint);

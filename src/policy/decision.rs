@@ -39,15 +39,7 @@ impl<A: Act> Decision<A> {
 
 impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
-        Self::Deny(Denial {
-            basis,
-            code,
-            requested: Vec::new(),
-            secret: None,
-            policy: None,
-            approval: None,
-            instead: None,
-        })
+        Self::Deny(Denial::of(basis, code))
     }
 
     /// Denies because of these capabilities, which the caller named.
@@ -56,16 +48,7 @@ impl<A> Decision<A> {
         code: Code,
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
-        let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial {
-            basis,
-            code,
-            requested,
-            secret: None,
-            policy: None,
-            approval: None,
-            instead: None,
-        })
+        Self::Deny(Denial::of(basis, code).naming(requested))
     }
 
     /// Denies these capabilities, which the caller named, because of a policy.
@@ -74,16 +57,8 @@ impl<A> Decision<A> {
         refusal: PolicyRefusal,
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
-        let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial {
-            basis,
-            code: refusal.code,
-            requested,
-            secret: None,
-            policy: Some(refusal),
-            approval: None,
-            instead: None,
-        })
+        let denial = Denial::of(basis, refusal.code).naming(requested);
+        Self::Deny(Denial { policy: Some(refusal), ..denial })
     }
 
     /// Denies these capabilities, which the caller named, because of the approval that the request needs or names.
@@ -92,35 +67,18 @@ impl<A> Decision<A> {
         Unapproved { code, refusal: approval }: Unapproved,
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
-        let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval, instead: None })
+        Self::Deny(Denial { approval, ..Denial::of(basis, code).naming(requested) })
     }
 
     /// Denies the value of this secret, which the caller named, because of a policy.
     pub(super) fn deny_secret_by_policy(basis: Basis, refusal: PolicyRefusal, secret: &SecretName) -> Self {
-        let (code, secret) = (refusal.code, Some(secret.clone()));
-        Self::Deny(Denial {
-            basis,
-            code,
-            requested: Vec::new(),
-            secret,
-            policy: Some(refusal),
-            approval: None,
-            instead: None,
-        })
+        let denial = Denial::of(basis, refusal.code);
+        Self::Deny(Denial { secret: Some(secret.clone()), policy: Some(refusal), ..denial })
     }
 
     /// Denies the value of this secret, which the caller named.
     pub(super) fn deny_secret(basis: Basis, code: Code, secret: &SecretName) -> Self {
-        Self::Deny(Denial {
-            basis,
-            code,
-            requested: Vec::new(),
-            secret: Some(secret.clone()),
-            policy: None,
-            approval: None,
-            instead: None,
-        })
+        Self::Deny(Denial { secret: Some(secret.clone()), ..Denial::of(basis, code) })
     }
 
     /// Whether it denies a request that an approval would allow.
@@ -246,6 +204,16 @@ pub struct Denial {
     pub approval: Option<ApprovalRefusal>,
     /// A smaller request that would be allowed now.
     pub instead: Option<Box<SmallerRequest>>,
+}
+
+impl Denial {
+    const fn of(basis: Basis, code: Code) -> Self {
+        Self { basis, code, requested: Vec::new(), secret: None, policy: None, approval: None, instead: None }
+    }
+
+    fn naming<'a>(self, requested: impl IntoIterator<Item = &'a CapabilityName>) -> Self {
+        Self { requested: requested.into_iter().cloned().collect(), ..self }
+    }
 }
 
 /// Acts that decisions allow.

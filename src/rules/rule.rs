@@ -96,7 +96,7 @@ impl NamedEntity {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Match {
     No,
-    Yes(Obligation),
+    Yes,
     /// The rule could not be evaluated.
     Failed,
 }
@@ -207,7 +207,7 @@ impl Rule {
         if response.diagnostics().errors().next().is_some() {
             Match::Failed
         } else if response.diagnostics().reason().next().is_some() {
-            Match::Yes(compiled.obligation.clone())
+            Match::Yes
         } else {
             Match::No
         }

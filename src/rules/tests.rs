@@ -89,7 +89,7 @@ pub(super) fn request() -> Request {
 
 fn matches(text: &str, request: &Request) -> bool {
     match rule(text).evaluate(Question::of(&request.facts()).as_ref()) {
-        Match::Yes(_) => true,
+        Match::Yes => true,
         Match::No => false,
         Match::Failed => panic!("{text} failed"),
     }

@@ -49,7 +49,7 @@ impl Rules {
                 None => match policy.rule.evaluate(question.as_ref()) {
                     Match::No => TraceResult::ConditionUnmet,
                     Match::Failed => TraceResult::Matched(PolicyOutcome::Failed),
-                    Match::Yes(_) => TraceResult::Matched(policy.rule.outcome()),
+                    Match::Yes => TraceResult::Matched(policy.rule.outcome()),
                 },
             };
             TracedPolicy { policy, result }

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use super::annotations::Obligation;
 use super::declared::Policy;
 use super::rule::Match;
 use crate::base::{ApprovalDemand, PolicyName};
@@ -69,11 +68,7 @@ impl Verdict {
             let outcome = match result {
                 Match::No => return None,
                 Match::Failed => PolicyOutcome::Failed,
-                Match::Yes(Obligation::Deny) => PolicyOutcome::Denied,
-                Match::Yes(Obligation::LimitLife { max_s }) => PolicyOutcome::Limited { max_s },
-                Match::Yes(Obligation::Approve { demand, max_s }) => {
-                    PolicyOutcome::NeedsApproval { demand, max_s }
-                }
+                Match::Yes => policy.rule.outcome(),
             };
             let reason = policy.rule.reason().map(str::to_owned);
             Some(MatchedPolicy { name: policy.name.clone(), reason, outcome, rule: policy.rule.digest() })

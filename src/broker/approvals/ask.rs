@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 
 use crate::approvals::{self, Approval, ApprovalRequested, ApprovalTerms, OpenedApproval, Requester};
 use crate::authn::AgentPrincipal;
-use crate::base::limits::APPROVAL_PENDING_S;
 use crate::base::{ApprovalId, Person, Timestamp, UserCode, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
@@ -38,15 +37,12 @@ pub struct AskedApproval {
     pub code: UserCode,
     /// The state.
     pub state: ApprovalState,
-    /// The end of its present state.
-    pub expires_at: Timestamp,
 }
 
 impl AskedApproval {
     fn of(approval: &Approval, now: Timestamp) -> Self {
         let OpenedApproval { id, code, .. } = &approval.opened;
-        let (state, expires_at) = (approval.state(now), approval.expires_at());
-        Self { approval: *id, code: *code, state, expires_at }
+        Self { approval: *id, code: *code, state: approval.state(now) }
     }
 }
 
@@ -185,8 +181,7 @@ impl Services {
         let change = opening(opened, &caller, &needed.basis)?;
         self.state.commit(change, preconditions, ()).await?.redeem();
         self.measure_approval(ApprovalOutcome::Requested, new.0);
-        let expires_at = now.plus_s(APPROVAL_PENDING_S);
-        Ok(AskedApproval { approval: new.0, code: new.1, state: ApprovalState::Pending, expires_at })
+        Ok(AskedApproval { approval: new.0, code: new.1, state: ApprovalState::Pending })
     }
 }
 

@@ -133,11 +133,7 @@ fn secret(
     let name = field(raw.name.parse::<SecretName>(), "name", place, faults);
     let owner = raw.owner.as_deref().map(str::parse::<OwnerName>).transpose();
     let owner = field(owner, "owner", place, faults);
-    let known = |text: &str| {
-        let all = [Sensitivity::Ordinary, Sensitivity::High];
-        all.into_iter().find(|one| one.as_str() == text).ok_or("`ordinary` or `high`")
-    };
-    let sensitivity = raw.sensitivity.as_deref().map(known).transpose();
+    let sensitivity = raw.sensitivity.as_deref().map(str::parse::<Sensitivity>).transpose();
     let sensitivity = field(sensitivity, "sensitivity", place, faults)?.unwrap_or_default();
     Some((name?, AssumedSecret { owner: owner?, sensitivity }))
 }

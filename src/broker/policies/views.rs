@@ -1,4 +1,4 @@
-use crate::base::{ApprovalDemand, DemandKind, PolicyName, code};
+use crate::base::{ApprovalDemand, PolicyName, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::page::Page;
@@ -34,11 +34,7 @@ impl AdminServices {
 /// The approval that a policy demands.
 pub(super) fn demanded(demand: &ApprovalDemand) -> PolicyDemandAnswer {
     PolicyDemandAnswer {
-        kind: match demand.kind {
-            DemandKind::Approval => "approval",
-            DemandKind::Confirmation => "confirmation",
-        }
-        .into(),
+        kind: demand.kind.as_str().into(),
         approvers: demand.group.as_ref().map(ToString::to_string),
         quorum: demand.quorum,
     }

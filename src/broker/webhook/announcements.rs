@@ -34,7 +34,7 @@ enum DeliveryStage {
 pub(crate) struct AnnouncementCounts {
     /// Not delivered yet.
     pub(crate) waiting: usize,
-    /// Given up after the last attempt.
+    /// No further attempt is made.
     pub(crate) dead_letters: usize,
 }
 
@@ -43,7 +43,7 @@ impl Announcements {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The messages that are due at `now` of the boot clock, at most `most`, about the requests that are `pending`. Each is in
+    /// The messages that are due at `now` of the boot clock, so that at most `most` are in progress, about the requests that are `pending`. Each is in
     /// progress until [`Announcements::delivered`] or [`Announcements::failed`]. Requests that are not pending any more are
     /// forgotten; a dead letter too.
     pub(super) fn due(&self, pending: &BTreeSet<ApprovalId>, now: Duration, most: usize) -> Vec<ApprovalId> {
@@ -56,8 +56,9 @@ impl Announcements {
             pending.iter().filter(|id| !all.contains_key(id)).take(room).copied().collect();
         let waiting = Delivery { tries: 0, stage: DeliveryStage::Waiting(now) };
         all.extend(new.into_iter().map(|id| (id, waiting)));
+        let sending = all.values().filter(|one| one.stage == DeliveryStage::Sending).count();
         let is_due = |one: &&mut Delivery| matches!(one.stage, DeliveryStage::Waiting(at) if at <= now);
-        let due = all.iter_mut().filter(|(_, one)| is_due(one)).take(most);
+        let due = all.iter_mut().filter(|(_, one)| is_due(one)).take(most.saturating_sub(sending));
         due.map(|(id, one)| {
             one.stage = DeliveryStage::Sending;
             *id

@@ -87,10 +87,7 @@ async fn accept(
 ) -> Result<Received<ApprovalKeysAnswer>, CommandFailure> {
     let client = session.operator().await?;
     let mut machine = MachineKeys::load(session.home)?;
-    let own = client.call(GET_OWN_APPROVAL_KEYS, &Nothing, &Nothing).await?;
-    let accepted = own.keys.iter().find(|key| &*key.state == "accepted");
-    let accepted = accepted.ok_or_else(|| CommandFailure::new(code::APPROVAL_KEY_NOT_ACCEPTED))?;
-    let key = machine.accepted(&accepted.fingerprint)?;
+    let key = machine.accepted_by(&client).await?;
     let operator = client.call(GET_OPERATOR, name, &Nothing).await?;
     let person = operator.person.clone().unwrap_or_default();
     let message = ApprovalKeyAcceptance::new(name, &person, fingerprint).canonical();

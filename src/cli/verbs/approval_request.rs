@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::token::token_arguments;
 use crate::base::{CapabilityName, Reason, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, sent_reason};
@@ -87,7 +88,9 @@ impl RequestArgs {
                 format!("; an approver finds it by `keyward approval show {user_code}`")
             }
             Some(ApprovalState::Approved) => {
-                format!("; to use it: `keyward token {} --approval {id}`", self.capabilities.join(" "))
+                let names = self.capabilities.join(" ");
+                let arguments = token_arguments(&names, self.resource.as_deref(), self.expires_in);
+                format!("; to use it: `keyward token {arguments} --approval {id}`")
             }
             Some(_) | None => String::new(),
         };

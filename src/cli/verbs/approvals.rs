@@ -6,7 +6,7 @@ use super::approval_view::{
     Line, context_lines, digest_of, previous_rows, signed_lines, stated_lines, text_of,
 };
 use crate::base::encoding::base64url;
-use crate::base::{AgentName, ApprovalReference, CapabilityName, code};
+use crate::base::{AgentName, ApprovalReference, CapabilityName};
 use crate::cli::approval_key::{MachineKeys, check_role, sign_approval};
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
@@ -15,8 +15,8 @@ use crate::console::{CommandFailure, visible};
 use crate::crypto::Digest;
 use crate::wire::{
     ApprovalAnswer, ApprovalBallot, ApprovalContextAnswer, ApprovalState, ApprovalVerdict, ApprovalVoteBody,
-    ApprovalsQuery, GET_APPROVAL, GET_APPROVAL_CONTEXT, GET_OWN_APPROVAL_KEYS, Items, LIST_APPROVALS,
-    Nothing, PreviousApprovalAnswer, VOTE_APPROVAL, VotedApprovalAnswer,
+    ApprovalsQuery, GET_APPROVAL, GET_APPROVAL_CONTEXT, Items, LIST_APPROVALS, Nothing,
+    PreviousApprovalAnswer, VOTE_APPROVAL, VotedApprovalAnswer,
 };
 
 /// `keyward approval …`
@@ -204,10 +204,7 @@ async fn approve(
     let client = session.operator().await?;
     check_role(&client).await?;
     let mut machine = MachineKeys::load(session.home)?;
-    let own = client.call(GET_OWN_APPROVAL_KEYS, &Nothing, &Nothing).await?;
-    let accepted = own.keys.iter().find(|key| &*key.state == "accepted");
-    let accepted = accepted.ok_or_else(|| CommandFailure::new(code::APPROVAL_KEY_NOT_ACCEPTED))?;
-    let key = machine.accepted(&accepted.fingerprint)?;
+    let key = machine.accepted_by(&client).await?;
     let shown = ShownApproval::get(&client, approval).await?;
     let (id, digest, rules) = (shown.answer.approval, shown.digest.hex(), shown.answer.rules.clone());
     let ballot = ApprovalBallot::approve(id, &digest, &rules).canonical();

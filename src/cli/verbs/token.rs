@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::kept_token::KeptTokens;
 use super::token_show::{TokenShowArgs, show, token_id};
-use crate::base::{ApprovalId, Clock, DecisionId, SystemClock, code};
+use crate::base::{ApprovalId, Clock, DecisionId, SystemClock, code, length_text};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession, agent_client};
@@ -53,6 +53,13 @@ pub enum TokenCommand {
         #[command(flatten)]
         reason: ReasonArgs,
     },
+}
+
+/// The arguments of `keyward token` for these parameters: an approval is for exactly these.
+pub(super) fn token_arguments(scope: &str, resource: Option<&str>, life_s: Option<u32>) -> String {
+    let resource = resource.map(|uri| format!(" --resource {uri}")).unwrap_or_default();
+    let life = life_s.map(|life_s| format!(" --expires-in {}", length_text(life_s))).unwrap_or_default();
+    format!("{scope}{resource}{life}")
 }
 
 const TOKEN: OnlyCopy =
@@ -127,7 +134,8 @@ impl TokenRequest {
             device_code: None,
         };
         client.mint(&form).await.map_err(|failure| {
-            let fix = failure.fix().replace("token CAPABILITY", &format!("token {}", self.scope));
+            let arguments = token_arguments(&self.scope, self.resource.as_deref(), self.life_s);
+            let fix = failure.fix().replace("token CAPABILITY", &format!("token {arguments}"));
             failure.mended_by(fix)
         })
     }
