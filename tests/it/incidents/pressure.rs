@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{agent, contained};
 use crate::panel::set_up;
@@ -90,6 +91,26 @@ async fn mint_many(caller: &Caller, number: usize) -> Vec<String> {
     tokens
 }
 
+/// The agents with their tokens, in the order of their numbers; up to 32 of them mint at the same time.
+async fn load_agents(broker: &TestBroker, size: &Size) -> Vec<Arc<Loaded>> {
+    let (mut minting, mut agents) = (JoinSet::new(), Vec::new());
+    let number_of_tokens = size.tokens;
+    for number in 0..size.agents {
+        let name = format!("bot-{number}");
+        let caller = broker.agent(&name, &["publisher"]).await.caller;
+        if minting.len() == 32 {
+            agents.push(minting.join_next().await.unwrap().unwrap());
+        }
+        minting.spawn(async move {
+            let tokens = mint_many(&caller, number_of_tokens).await;
+            (number, Arc::new(Loaded { caller, name, tokens, is_contained: AtomicBool::new(false) }))
+        });
+    }
+    agents.extend(minting.join_all().await);
+    agents.sort_by_key(|(number, _)| *number);
+    agents.into_iter().map(|(_, agent)| agent).collect()
+}
+
 async fn is_active(reports: &Agent, token: &str) -> bool {
     let form = format!("token={token}");
     let reply = reports.caller.post("/oauth/introspect", FORM[0].1, form.as_bytes()).await;
@@ -108,13 +129,7 @@ async fn contain_under_load(seed: u64, size: Size) {
     let server = "[[resource_server]]\nname = \"reports\"\naudience = \"https://reports.example.com\"\n";
     assert_eq!(broker.apply(server).await.status, 200);
     let reports = broker.agent("reports", &[]).await;
-    let mut agents = Vec::new();
-    for number in 0..size.agents {
-        let name = format!("bot-{number}");
-        let caller = broker.agent(&name, &["publisher"]).await.caller;
-        let tokens = mint_many(&caller, size.tokens).await;
-        agents.push(Arc::new(Loaded { caller, name, tokens, is_contained: AtomicBool::new(false) }));
-    }
+    let agents = load_agents(&broker, &size).await;
     let (stop, minted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let minters: Vec<_> = (0..size.connections)
         .map(|number| {
