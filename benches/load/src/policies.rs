@@ -66,12 +66,12 @@ pub(crate) async fn compare(
     let (plain, limited) = (stage.asking(PLAIN), stage.asking(LIMITED));
     for number in 1..=rounds {
         let approved = stage.approved(number, asked).await?;
-        let keyward = async |askers: &[Asker]| one_turn(workload, cast.keyward, cast.operator, askers).await;
+        let Cast { keyward, operator, .. } = *cast;
         let round = PolicyRound {
-            floor: one_turn(workload, floor, cast.operator, &plain).await?,
-            plain: keyward(&plain).await?,
-            limited: keyward(&limited).await?,
-            approved: keyward(&approved.askers).await?,
+            floor: one_turn(workload, floor, operator, &plain).await?,
+            plain: one_turn(workload, keyward, operator, &plain).await?,
+            limited: one_turn(workload, keyward, operator, &limited).await?,
+            approved: one_turn(workload, keyward, operator, &approved.askers).await?,
         };
         stage.check_used(&approved).await?;
         let PolicyRound { floor, plain, limited, approved } = &round;

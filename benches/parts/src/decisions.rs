@@ -78,7 +78,7 @@ impl Decider {
             turn: 0,
         };
         for _ in 0..shape.askers {
-            match decider.next()? {
+            match decider.decision()? {
                 Decision::Allow(_) => {}
                 other => return Err(format!("with {} grants: {other:?}", shape.grants()).into()),
             }
@@ -86,7 +86,7 @@ impl Decider {
         Ok(decider)
     }
 
-    fn next(&mut self) -> Result<Decision<Mint>, Failed> {
+    fn decision(&mut self) -> Result<Decision<Mint>, Failed> {
         let entropy: &dyn Entropy = &SystemEntropy;
         let turn = self.turn;
         self.turn += 1;
@@ -113,6 +113,6 @@ impl Decider {
 
     /// Decides once. The first round of the agents has shown that their requests are granted.
     fn decide(&mut self) {
-        drop(black_box(self.next()));
+        drop(black_box(self.decision()));
     }
 }
