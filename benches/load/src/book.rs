@@ -9,7 +9,7 @@ use crate::report::{self, Conditions, Results};
 
 /// Longest that one part may take, and all of them.
 const PART_MAX: Duration = Duration::from_secs(300);
-const ALL_MAX: Duration = Duration::from_secs(20 * 60);
+const ALL_MAX: Duration = Duration::from_secs(25 * 60);
 /// The same with a million agents.
 const LONG_PART_MAX: Duration = Duration::from_secs(30 * 60);
 const LONG_ALL_MAX: Duration = Duration::from_secs(60 * 60);

@@ -55,6 +55,11 @@ pub(crate) fn mint_request_for(capability: &str) -> Vec<u8> {
     form("/oauth/token", &format!("grant_type=client_credentials&scope={capability}"))
 }
 
+/// The same with an approval.
+pub(crate) fn mint_request_with(capability: &str, approval: &str) -> Vec<u8> {
+    form("/oauth/token", &format!("grant_type=client_credentials&scope={capability}&approval={approval}"))
+}
+
 /// What it asks for a token that reads the secret, likewise.
 fn reveal_request() -> Vec<u8> {
     form("/oauth/token", "grant_type=client_credentials&scope=bench.secret.read&expires_in=3600")
@@ -124,7 +129,13 @@ fn parsed(body: &[u8]) -> Result<Value, Failed> {
     Ok(serde_json::from_slice(body)?)
 }
 
-fn text<'a>(answer: &'a Value, field: &str) -> Result<&'a str, Failed> {
+/// What is answered to `asked`.
+pub(crate) async fn answered(connection: &mut Connection, asked: &[u8]) -> Result<Value, Failed> {
+    let answer = connection.ask(asked).await?;
+    if answer.is_good() { parsed(answer.body) } else { Err(String::from_utf8_lossy(answer.body).into()) }
+}
+
+pub(crate) fn text<'a>(answer: &'a Value, field: &str) -> Result<&'a str, Failed> {
     answer[field].as_str().ok_or_else(|| format!("no {field} in {answer}").into())
 }
 
@@ -170,7 +181,7 @@ pub(crate) async fn enrol(
     Ok(agents)
 }
 
-const JSON: &str = "content-type: application/json\r\n";
+pub(crate) const JSON: &str = "content-type: application/json\r\n";
 
 async fn enrol_one(admin: &mut Connection, nobody: &mut Connection, number: usize) -> Result<Agent, Failed> {
     enrol_as(admin, nobody, format!("agent-{number}"), &["bench"]).await
@@ -205,7 +216,7 @@ pub(crate) async fn enrol_as(
 }
 
 /// A new key, and the request for a certificate for it.
-fn new_key() -> Result<(KeyPair, String), Failed> {
+pub(crate) fn new_key() -> Result<(KeyPair, String), Failed> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -65,17 +65,7 @@ pub(crate) async fn of(
     extent: Extent,
 ) -> Result<Listing, Failed> {
     let mut admin = operator.connect().await?;
-    let entries = loop {
-        let newest = page(&mut admin, "order=newest&limit=1").await?;
-        let (head, indexed) = (newest["head"].as_u64(), newest["indexed_through"].as_u64());
-        if head.is_some() && head == indexed {
-            break head.unwrap_or_default();
-        }
-        if since.elapsed() > INDEX_WAIT {
-            return Err(format!("the index has {indexed:?} of {head:?} entries").into());
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    };
+    let entries = indexed(&mut admin, since).await?;
     let indexed_after = since.elapsed();
     println!("the index has {entries} entries after {indexed_after:?}");
     let count = if extent.is_small() { 4 } else { 200 };
@@ -93,6 +83,21 @@ pub(crate) async fn of(
         pages.push(Pages { title, latencies });
     }
     Ok(Listing { entries, indexed_after, pages })
+}
+
+/// Waits until the index of a broker, which was started at `since`, has all entries, and gives their number.
+pub(crate) async fn indexed(admin: &mut Connection, since: Instant) -> Result<u64, Failed> {
+    loop {
+        let newest = page(admin, "order=newest&limit=1").await?;
+        let (head, indexed) = (newest["head"].as_u64(), newest["indexed_through"].as_u64());
+        match head {
+            Some(head) if Some(head) == indexed => return Ok(head),
+            _ if since.elapsed() > INDEX_WAIT => {
+                return Err(format!("the index has {indexed:?} of {head:?} entries").into());
+            }
+            _ => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
 }
 
 async fn page(admin: &mut Connection, query: &str) -> Result<Value, Failed> {

@@ -2,6 +2,7 @@
 //! writes what it measured. `docs/performance.md` says what the figures mean.
 
 mod adversity_report;
+mod approver;
 mod bed;
 mod book;
 mod chart;
@@ -17,7 +18,10 @@ mod machine;
 mod parts;
 mod peer;
 mod plan;
+mod policies;
+mod policy_report;
 mod report;
+mod simulation;
 mod sizes;
 mod starts;
 mod tally;
@@ -39,7 +43,9 @@ use hardship::{Started, overload};
 use listing::IndexCost;
 use peer::Peers;
 use plan::Cast;
+use policies::Policies;
 use report::Conditions;
+use simulation::Simulations;
 use sizes::Sizes;
 use tally::Spread;
 use turns::{Alone, Measured, alone, take_turns};
@@ -159,6 +165,12 @@ async fn measure(bed: &Bed, wanted: &Wanted, programs: &Programs, book: &mut Boo
         book.results.index_cost = cost;
         book.note("mints with and without the index", done)?;
     }
+    if wanted.has("simulation") {
+        let mut simulations = Simulations::default();
+        let done = book.within(simulation::measure(extent, bed, &programs.fill, &mut simulations)).await;
+        book.results.simulations = simulations;
+        book.note("simulations and explanations", done)?;
+    }
     if wanted.has("million") && (extent != Extent::Standard || wanted.only.is_some()) {
         let done = book.within(starts::with_a_million(bed, &programs.fill, extent)).await;
         let done = done.map(|million| {
@@ -168,7 +180,7 @@ async fn measure(bed: &Bed, wanted: &Wanted, programs: &Programs, book: &mut Boo
         book.note("a million agents", done)?;
     }
     if wanted.has("parts") {
-        let done = parts::measure(&programs.parts, &bed.dir.join("parts"));
+        let done = parts::measure(&programs.parts, &bed.dir.join("parts"), extent);
         let done = done.map(|parts| book.results.parts = parts);
         println!("{:#?}", book.results.parts);
         book.note("parts by themselves", done)?;
@@ -197,26 +209,7 @@ async fn drive_both(bed: &Bed, wanted: &Wanted, openbao: &Path, book: &mut Book)
 
     let resource_server = &fleet::resource_server(&operator, keyward.address).await?;
     let cast = Cast { keyward: &keyward, agents: &agents, operator: &operator, resource_server };
-    for workload in plan::paired(extent, wanted.seconds).into_iter().filter(|one| wanted.has(one.title)) {
-        let mut measured = Measured { workload, rounds: Vec::new() };
-        let part = async {
-            let askers = cast.askers(workload).await?;
-            take_turns(&mut measured, (&keyward, &floor), &operator, &askers).await
-        };
-        let done = book.within(part).await;
-        book.results.measured.push(measured);
-        book.note(workload.title, done)?;
-    }
-    for workload in plan::alone(extent).into_iter().filter(|one| wanted.has(one.title)) {
-        let mut measured = Alone { workload, runs: Vec::new() };
-        let part = async {
-            let askers = cast.askers(workload).await?;
-            alone(&mut measured, &keyward, &operator, &askers).await
-        };
-        let done = book.within(part).await;
-        book.results.alone.push(measured);
-        book.note(workload.title, done)?;
-    }
+    run_workloads(wanted, &cast, &floor, book).await?;
     if wanted.has("peer") {
         let mut peers = Peers::default();
         let done = book.within(peer::compare(extent, bed, openbao, &cast, &mut peers)).await;
@@ -241,12 +234,51 @@ async fn drive_both(bed: &Bed, wanted: &Wanted, openbao: &Path, book: &mut Book)
         book.results.containment = contained;
         book.note("containments of agents", done)?;
     }
+    if wanted.has("policies") {
+        let mut conditions = Policies::default();
+        let done = book.within(policies::compare(extent, bed, &cast, &floor, &mut conditions)).await;
+        book.results.policies = conditions;
+        book.note("mints under policies and with approvals", done)?;
+    }
     let done = book.within(start_again(bed, (keyward, &operator), count)).await;
     let done = done.map(|started| {
         book.results.conditions.entries = started.entries;
         book.results.conditions.started.push(started);
     });
     book.note("verification and the next start", done)
+}
+
+/// Runs the workloads of both servers, and those of Keyward alone.
+async fn run_workloads(
+    wanted: &Wanted,
+    cast: &Cast<'_>,
+    floor: &Server,
+    book: &mut Book,
+) -> Result<(), Failed> {
+    let keyward = cast.keyward;
+    for workload in
+        plan::paired(wanted.extent, wanted.seconds).into_iter().filter(|one| wanted.has(one.title))
+    {
+        let mut measured = Measured { workload, rounds: Vec::new() };
+        let part = async {
+            let askers = cast.askers(workload).await?;
+            take_turns(&mut measured, (keyward, floor), cast.operator, &askers).await
+        };
+        let done = book.within(part).await;
+        book.results.measured.push(measured);
+        book.note(workload.title, done)?;
+    }
+    for workload in plan::alone(wanted.extent).into_iter().filter(|one| wanted.has(one.title)) {
+        let mut measured = Alone { workload, runs: Vec::new() };
+        let part = async {
+            let askers = cast.askers(workload).await?;
+            alone(&mut measured, keyward, cast.operator, &askers).await
+        };
+        let done = book.within(part).await;
+        book.results.alone.push(measured);
+        book.note(workload.title, done)?;
+    }
+    Ok(())
 }
 
 /// Stops the broker, verifies its ledger, and starts it again.

@@ -14,6 +14,9 @@ use crate::listing_report::index_part;
 use crate::machine;
 use crate::parts::Part;
 use crate::peer::{Compared, Peers};
+use crate::policies::Policies;
+use crate::policy_report::{policies, simulations};
+use crate::simulation::Simulations;
 use crate::sizes::{Day, Size, Sizes};
 use crate::tally::{Latencies, Spread};
 use crate::turns::{Alone, Figures, Measured, Round};
@@ -66,6 +69,8 @@ pub(crate) struct Results {
     pub(crate) peers: Peers,
     pub(crate) unrest: Unrest,
     pub(crate) containment: Containment,
+    pub(crate) policies: Policies,
+    pub(crate) simulations: Simulations,
     pub(crate) sizes: Sizes,
     pub(crate) index_cost: IndexCost,
     pub(crate) listing: Option<Listing>,
@@ -86,6 +91,8 @@ impl Results {
             peers: Peers::default(),
             unrest: Unrest::default(),
             containment: Containment::default(),
+            policies: Policies::default(),
+            simulations: Simulations::default(),
             sizes: Sizes::default(),
             index_cost: IndexCost::default(),
             listing: None,
@@ -175,6 +182,8 @@ fn tables(commit: &str, results: &Results) -> String {
         + &alone(&results.alone)
         + &unrest(&results.unrest)
         + &containment(&results.containment)
+        + &policies(&results.policies)
+        + &simulations(&results.simulations)
         + &sizes(&results.sizes.sizes)
         + &index_part(&results.index_cost, results.listing.as_ref())
         + &parts(&results.parts)
@@ -272,9 +281,13 @@ fn parts(parts: &[Part]) -> String {
     if parts.is_empty() {
         return String::new();
     }
-    let mut text = "| part of a request, by itself | µs |\n|---|---|\n".to_owned();
-    for Part { name, ns } in parts {
-        text += &format!("| {name} | {:.2} |\n", ns / 1000.0);
+    let mut text =
+        "| part of a request, by itself | µs | to the first of its kind |\n|---|---|---|\n".to_owned();
+    for Part { name, ns, ratio } in parts {
+        let ratio = ratio.map_or_else(String::new, |Spread { median, least, most }| {
+            format!("**{median:.2}** ({least:.2} to {most:.2})")
+        });
+        text += &format!("| {name} | {:.2} | {ratio} |\n", ns / 1000.0);
     }
     text + "\n"
 }

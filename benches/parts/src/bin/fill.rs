@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyward::base::{
-    AgentId, AgentName, CapabilityName, CodeId, DecisionId, InstanceId, OperatorName, RequestFacts,
+    AgentId, AgentName, CapabilityName, CodeId, DecisionId, InstanceId, OperatorName, RequestFacts, RoleName,
     Sensitive, SystemClock, SystemEntropy, Timestamp, TokenId,
 };
 use keyward::broker::{Effect, World};
@@ -87,11 +87,11 @@ impl Filler {
         }
         let mut tasks = JoinSet::new();
         let mints = entries.saturating_sub(self.store.head().seq) as usize;
-        for (agent, instance) in enrolled.iter().cycle().take(mints) {
+        for agent in enrolled.iter().cycle().take(mints) {
             if tasks.len() >= AT_ONCE {
                 tasks.join_next().await.transpose()?.transpose()?;
             }
-            tasks.spawn(mint(Arc::clone(&self.store), agent.clone(), *instance));
+            tasks.spawn(mint(Arc::clone(&self.store), agent.clone()));
         }
         while let Some(one) = tasks.join_next().await {
             one??;
@@ -99,6 +99,15 @@ impl Filler {
         println!("{} entries", self.store.head().seq);
         Ok(())
     }
+}
+
+/// An agent that is enrolled.
+#[derive(Clone)]
+struct Enrolled {
+    name: AgentName,
+    instance: InstanceId,
+    /// The number of its role.
+    role: u64,
 }
 
 fn declared(operator: &OperatorName, roles: std::ops::Range<u64>) -> Result<Change<Effect>, Failed> {
@@ -111,7 +120,7 @@ fn declared(operator: &OperatorName, roles: std::ops::Range<u64>) -> Result<Chan
         })
     };
     let role = |role| -> Result<Role, Failed> {
-        Ok(Role { name: format!("bench-{role}").parse()?, capabilities: [capability_of(role)?].into() })
+        Ok(Role { name: name_of(role)?, capabilities: [capability_of(role)?].into() })
     };
     let effect = registry::Effect::Declare {
         capabilities: roles.clone().map(capability).collect::<Result<_, _>>()?,
@@ -124,24 +133,24 @@ fn declared(operator: &OperatorName, roles: std::ops::Range<u64>) -> Result<Chan
     Ok(Change::new(&event)?.effect(Effect::Registry(effect)))
 }
 
+fn name_of(role: u64) -> Result<RoleName, Failed> {
+    Ok(format!("bench-{role}").parse()?)
+}
+
 fn capability_of(role: u64) -> Result<CapabilityName, Failed> {
     Ok(format!("bench.service-{role}.write").parse()?)
 }
 
 /// Invitation, enrolment and certificate of one agent. Its code ended days ago: an enrolled fleet's codes have
 /// been forgotten.
-async fn enrol(
-    store: Arc<Store<World>>,
-    operator: OperatorName,
-    number: u64,
-) -> Result<(AgentName, InstanceId), Failed> {
+async fn enrol(store: Arc<Store<World>>, operator: OperatorName, number: u64) -> Result<Enrolled, Failed> {
     let now = keyward::base::Clock::now(&SystemClock::new());
     let entropy: &dyn keyward::base::Entropy = &SystemEntropy;
     let name = format!("declared-{number}").parse::<AgentName>()?;
     let (id, code, instance) =
         (AgentId::mint(now, entropy), CodeId::mint(now, entropy), InstanceId::mint(now, entropy));
-    let roles = [format!("bench-{}", number / AGENTS_PER_ROLE).parse()?].into();
-    let spec = AgentSpec { name: name.clone(), roles, max_instances: 1 };
+    let role = number / AGENTS_PER_ROLE;
+    let spec = AgentSpec { name: name.clone(), roles: [name_of(role)?].into(), max_instances: 1 };
     let expires_at = now.plus_s(-3 * DAY_S);
     let invited = AgentInvited {
         operator: &operator,
@@ -186,17 +195,18 @@ async fn enrol(
     let event = CertificateRecorded { agent: &name, instance, thumbprint: sha256(&certificate).hex() };
     let record = registry::Effect::RecordCertificate { agent: id, instance, certificate };
     store.commit(Change::new(&event)?.effect(Effect::Registry(record)), ()).await?.redeem();
-    Ok((name, instance))
+    Ok(Enrolled { name, instance, role })
 }
 
-async fn mint(store: Arc<Store<World>>, agent: AgentName, instance: InstanceId) -> Result<(), Failed> {
+async fn mint(store: Arc<Store<World>>, agent: Enrolled) -> Result<(), Failed> {
+    let Enrolled { name, instance, role } = agent;
     let now: Timestamp = keyward::base::Clock::now(&SystemClock::new());
     let entropy: &dyn keyward::base::Entropy = &SystemEntropy;
     let digest = sha256(instance.as_bytes());
-    let capability = "bench.service-0.write".parse()?;
-    let roles = BTreeSet::from(["bench".parse()?]);
+    let capability = capability_of(role)?;
+    let roles = BTreeSet::from([name_of(role)?]);
     let event = TokenMinted {
-        agent: &agent,
+        agent: &name,
         instance,
         token: TokenId::mint(now, entropy),
         capabilities: vec![&capability],
@@ -208,7 +218,7 @@ async fn mint(store: Arc<Store<World>>, agent: AgentName, instance: InstanceId) 
         outcome: "allow",
         constrained: &[],
         snapshot: digest.in_hex(),
-        rules: &["role bench grants bench.service-0.write".to_owned()],
+        rules: &[format!("role bench-{role}")],
         request: digest.in_hex(),
         facts: RequestFacts::new(&roles, None),
         approval: None,
