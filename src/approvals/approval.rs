@@ -21,7 +21,7 @@ pub struct OpenedApproval {
     pub code: UserCode,
     /// The agent that asks.
     pub requester: Requester,
-    /// The decision that opened it; `None` if the agent asked for it.
+    /// The decision that opened it; `None` if an earlier version opened it at the agent's request.
     pub decision: Option<DecisionId>,
     /// What it is bound to.
     pub terms: ApprovalTerms,
@@ -161,6 +161,12 @@ impl Approval {
     /// The votes that approve, and count for the demand of `policy`.
     pub fn votes_for<'a>(&'a self, policy: &'a PolicyName) -> impl Iterator<Item = &'a CastVote> {
         self.votes.iter().filter(move |vote| vote.ballot.approves && vote.ballot.meets.contains(policy))
+    }
+
+    /// The vote that denied it.
+    #[must_use]
+    pub fn denial(&self) -> Option<&CastVote> {
+        self.votes.iter().find(|vote| !vote.ballot.approves)
     }
 
     /// The number of tokens that were issued with it.

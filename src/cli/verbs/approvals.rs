@@ -71,8 +71,7 @@ pub struct ApprovalListArgs {
 }
 
 fn state(text: &str) -> Result<ApprovalState, String> {
-    let found = ApprovalState::ALL.into_iter().find(|state| state.as_str() == text);
-    found.ok_or_else(|| {
+    ApprovalState::named(text).ok_or_else(|| {
         let names: Vec<&str> = ApprovalState::ALL.iter().map(|state| state.as_str()).collect();
         format!("it is not a state: use one of {}", names.join(", "))
     })

@@ -26,7 +26,7 @@ use crate::http::documents::problem::Problem;
 use crate::policy::{AskedGrant, ReadApprovals, VoteApprovals};
 use crate::wire::{
     self, AnyQuery, ApprovalAnswer, ApprovalState, ApprovalVoteBody, ApprovalsQuery,
-    DeviceAuthorizationAnswer, DeviceAuthorizationForm, Form, Nothing, OpenApprovalBody, OwnApprovalAnswer,
+    DeviceAuthorizationAnswer, DeviceAuthorizationForm, Form, Items, Nothing, OpenApprovalBody, OwnApprovalAnswer,
     PageAnswer, PreferWait, Text, VotedApprovalAnswer,
 };
 
@@ -34,6 +34,7 @@ use crate::wire::{
 pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::OPEN_APPROVAL, open)
+        .route(&wire::LIST_OWN_APPROVALS, list_own)
         .route(&wire::GET_OWN_APPROVAL, own)
         .route(&wire::WITHDRAW_APPROVAL, withdraw)
         .route(&wire::AUTHORIZE_DEVICE, authorize_device)
@@ -56,6 +57,13 @@ async fn open(
     let asked = services.ask_approval(call.by.clone(), input).await?;
     let answer = services.own_approval(&call.by, asked.approval, ApprovalWait::default()).await?;
     Ok(located(answer))
+}
+
+async fn list_own(
+    services: AgentServices,
+    call: RouteRequest<AgentPrincipal, Nothing>,
+) -> Result<Items<OwnApprovalAnswer>, Problem> {
+    Ok(Items { items: services.own_approvals(&call.by) })
 }
 
 async fn own(
@@ -160,11 +168,11 @@ async fn vote(
     services: AdminServices,
     call: AdminRequest<VoteApprovals, ApprovalId, ApprovalVoteBody>,
 ) -> Result<VotedApprovalAnswer, Problem> {
-    let ApprovalVoteBody { verdict, digest, rules, signature, reason: said } = call.input;
+    let ApprovalVoteBody { verdict, digest, rules, signature, reason: said, tell_agent } = call.input;
     let signature = signature
         .map(|text| from_base64url(&text).ok_or_else(|| Problem::new(code::APPROVAL_SIGNATURE_INVALID)));
     let (signature, reason) = (signature.transpose()?, reason(said.as_deref())?);
-    let input = VoteInput { verdict, digest, rules, signature, reason };
+    let input = VoteInput { verdict, digest, rules, signature, reason, tells_agent: tell_agent };
     Ok(services.vote_approval(&call.by, call.target, &input).await?)
 }
 
@@ -183,10 +191,7 @@ impl Input for ApprovalsQuery {
                 return Err(refused());
             }
             match field.as_ref() {
-                "state" => {
-                    let state = ApprovalState::ALL.into_iter().find(|state| state.as_str() == value);
-                    query.state = Some(state.ok_or_else(refused)?);
-                }
+                "state" => query.state = Some(ApprovalState::named(&value).ok_or_else(refused)?),
                 "agent" => query.agent = Some(name(&value)?),
                 "capability" => query.capability = Some(name(&value)?),
                 "after" => query.after = Some(id(&value)?),
