@@ -227,10 +227,8 @@ impl CommandFailure {
     pub(crate) fn output(&self) -> FailureOutput {
         let Self { code, why, fix, decision, request, places, next, exit } = self.clone();
         let of_code = || code.parse::<Code>().is_ok_and(Code::is_retryable);
-        let next = next.map_or_else(
-            || NextSteps { retryable: of_code(), ..NextSteps::default() },
-            |next| *next,
-        );
+        let next =
+            next.map_or_else(|| NextSteps { retryable: of_code(), ..NextSteps::default() }, |next| *next);
         let NextStepBody { approval_id, approval_uri, instead } = next.body;
         FailureOutput {
             code,

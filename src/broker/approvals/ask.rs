@@ -217,7 +217,8 @@ fn too_many(approvals: &Approvals, caller: &AgentPrincipal, now: Timestamp) -> F
     let failure = Failure::new(code::TOO_MANY_APPROVALS);
     let pending: Vec<&Approval> = approvals.pending_of(caller.agent(), now).collect();
     if pending.len() < APPROVALS_PENDING_MAX {
-        let why = format!("the broker remembers {APPROVALS_MAX} requests for approval, and none of them has ended");
+        let why =
+            format!("the broker remembers {APPROVALS_MAX} requests for approval, and none of them has ended");
         let fix = "wait until requests of other agents end: operators list them with `keyward approval list`, and deny those that nobody needs";
         return failure.because(why).mended_by(fix);
     }

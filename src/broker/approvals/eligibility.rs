@@ -42,9 +42,8 @@ pub(super) fn demands_newly_met(
     let meets = demands_met_by(records, approval, operator, now)?;
     let person = operator.profile.person.as_ref().map(Person::folded).unwrap_or_default();
     let demands = approval.opened.terms.demands.iter().filter(|demand| meets.contains(&demand.policy));
-    let is_new = demands
-        .map(|demand| persons(records, approval, demand))
-        .any(|persons| !persons.contains(&person));
+    let is_new =
+        demands.map(|demand| persons(records, approval, demand)).any(|persons| !persons.contains(&person));
     if is_new { Ok(meets) } else { Err(code::APPROVER_ALREADY_VOTED) }
 }
 

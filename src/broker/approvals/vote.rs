@@ -79,9 +79,9 @@ impl AdminServices {
             Some(verified) => Verdict::Approve(verified),
             None => Verdict::Deny { told_agent: input.tells_agent && input.reason.is_some() },
         };
-        let change = services.state.change(ChangeRequest::of(operator, request), |reading| {
-            decide(reading, operator, id, &cast)
-        });
+        let change = services
+            .state
+            .change(ChangeRequest::of(operator, request), |reading| decide(reading, operator, id, &cast));
         let changed = change.await?;
         turns.changed();
         let seq = changed.seq();

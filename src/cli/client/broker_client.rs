@@ -272,7 +272,8 @@ impl Client {
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
-        let retry_after_s = response.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after_s =
+            response.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         Err(refusal(response.status, response.body.expose(), retry_after_s))
     }
 

@@ -52,8 +52,11 @@ pub(super) fn refusal(status: u16, body: &[u8], retry_after_s: Option<u64>) -> C
 /// The fix for a person at a shell if the request needs an approval: the broker names the parameters of the request.
 fn approval_fix(body: &OAuthBody) -> Option<String> {
     let awaits = [code::APPROVAL_REQUIRED, code::APPROVAL_PENDING];
-    let id =
-        body.next.approval_id.as_deref().filter(|_| awaits.iter().any(|code| code.as_str() == &*body.code))?;
+    let id = body
+        .next
+        .approval_id
+        .as_deref()
+        .filter(|_| awaits.iter().any(|code| code.as_str() == &*body.code))?;
     Some(format!(
         "an operator approves it: `keyward approval approve {id}`; then use the approval: `keyward token CAPABILITY --approval {id}`"
     ))

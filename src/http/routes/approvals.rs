@@ -26,8 +26,8 @@ use crate::http::documents::problem::Problem;
 use crate::policy::{AskedGrant, ReadApprovals, VoteApprovals};
 use crate::wire::{
     self, AnyQuery, ApprovalAnswer, ApprovalState, ApprovalVoteBody, ApprovalsQuery,
-    DeviceAuthorizationAnswer, DeviceAuthorizationForm, Form, Items, Nothing, OpenApprovalBody, OwnApprovalAnswer,
-    PageAnswer, PreferWait, Text, VotedApprovalAnswer,
+    DeviceAuthorizationAnswer, DeviceAuthorizationForm, Form, Items, Nothing, OpenApprovalBody,
+    OwnApprovalAnswer, PageAnswer, PreferWait, Text, VotedApprovalAnswer,
 };
 
 /// The routes of agents that ask for approvals.
@@ -61,7 +61,7 @@ async fn open(
 
 async fn list_own(
     services: AgentServices,
-    call: RouteRequest<AgentPrincipal, Nothing>,
+    call: RouteRequest<AgentPrincipal, Nothing, Nothing>,
 ) -> Result<Items<OwnApprovalAnswer>, Problem> {
     Ok(Items { items: services.own_approvals(&call.by) })
 }
