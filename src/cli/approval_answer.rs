@@ -69,10 +69,10 @@ impl AnswerWait<'_> {
             let left = self
                 .longest
                 .map_or(Duration::MAX, |longest| longest.saturating_sub(now.saturating_sub(begun)));
-            if left.as_secs() == 0 {
+            if left.is_zero() {
                 break;
             }
-            let wait_s = left.as_secs().min(WAIT_ONCE_S);
+            let wait_s = left.as_secs().saturating_add(1).min(WAIT_ONCE_S);
             match self.look(&approval.approval, wait_s).await {
                 Ok(answer) => {
                     let answered = clock.elapsed();

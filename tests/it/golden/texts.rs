@@ -43,6 +43,8 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("alice", "approval list", &["--all"]),
     ("alice", "approval show", &["APPROVAL"]),
     ("alice", "approval key show", &[]),
+    ("pay-bot", "request list", &["--all"]),
+    ("pay-bot", "request show", &["APPROVAL"]),
     ("operator", "audit list", &["--oldest-first", "--limit", "12"]),
     ("operator", "audit show", &["2"]),
     ("nobody", "audit kinds", &[]),
