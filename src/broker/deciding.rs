@@ -207,7 +207,8 @@ impl Services {
         }
         // This decision has no entry: the one that opened the approval explains the request.
         let opening = |id| self.state.store.read(|world, _| world.approvals().get(id)?.opened.decision);
-        Failure { decision: failure.approval.and_then(opening), ..failure }
+        let decision = failure.approval.and_then(opening);
+        failure.of_decision(decision)
     }
 
     /// Records that a token was not taken from `principal`, and turns it into an answer.

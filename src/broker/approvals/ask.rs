@@ -225,23 +225,19 @@ fn too_many(approvals: &Approvals, caller: &AgentPrincipal, now: Timestamp) -> F
     let why = format!("{} requests for approval of this agent are pending", pending.len());
     let own: Vec<String> =
         pending.iter().filter(|one| is_of(one, caller)).map(|one| one.opened.id.to_string()).collect();
-    let others = pending.len().saturating_sub(own.len());
-    let others = match (own.first(), others) {
-        (None, _) => {
-            let fix = "all of them belong to other instances of this agent: withdraw one there (`keyward request withdraw ID`), or ask an operator to deny one";
-            return failure.because(why).mended_by(fix);
-        }
-        (Some(_), 0) => String::new(),
-        (Some(_), others) => format!("; {others} of them belong to other instances of this agent"),
+    let Some((first, further)) = own.split_first() else {
+        let fix = "all of them belong to other instances of this agent: withdraw one there (`keyward request withdraw ID`), or ask an operator to deny one";
+        return failure.because(why).mended_by(fix);
     };
-    let (first, further) = own.split_at(1);
     let further: Vec<&str> = further.iter().take(NAMED_MAX.saturating_sub(1)).map(String::as_str).collect();
     let further = if further.is_empty() { String::new() } else { format!(" (or {})", further.join(", ")) };
-    let fix = format!(
-        "withdraw one that you do not need: `keyward request withdraw {}`{further}; `keyward request list` lists them{others}",
-        first.concat()
-    );
-    failure.because(why).mended_by(fix)
+    let others = match pending.len().saturating_sub(own.len()) {
+        0 => String::new(),
+        others => format!("; {others} of them belong to other instances of this agent"),
+    };
+    failure.because(why).mended_by(format!(
+        "withdraw one that you do not need: `keyward request withdraw {first}`{further}; `keyward request list` lists them{others}"
+    ))
 }
 
 impl Reading<'_> {

@@ -140,7 +140,7 @@ fn needed(asked: AskedApproval) -> Failure {
     } else {
         format!("the request needs an approval, and `{approval}` (code {code}) is {state}")
     };
-    Failure { decision, ..Failure::new(code::APPROVAL_REQUIRED).because(why).of_approval(approval) }
+    Failure::new(code::APPROVAL_REQUIRED).because(why).of_approval(approval).of_decision(decision)
 }
 
 /// The refusal when the approval cannot be asked for. If the policies have changed since, the request can be repeated.

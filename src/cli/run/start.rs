@@ -125,7 +125,7 @@ impl<'a> Plan<'a> {
         let (args, console) = (&self.args.token, Console::new(Format::Table));
         let approval = args.approved(self.home, &console).await?;
         let client = agent_client(self.home).await?;
-        let request = TokenRequest { approval, ..TokenRequest::for_scope(scope, args.resource.clone()) };
+        let request = TokenRequest::for_scope(scope, args.resource.clone()).approved_by(approval);
         let answer = request.fresh(&client).await.map_err(explained)?;
         all_granted(&args.capabilities, &answer.scope)?;
         let renewal = renewal(&client, approval, &answer, &console).await;

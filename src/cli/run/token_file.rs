@@ -125,7 +125,7 @@ impl TokenFile {
         let client = agent_client(home).await?;
         let RenewalRequest { scope, resource, renewal } = self.request.clone();
         let approval = if let Renewal::With(approval) = renewal { Some(approval) } else { None };
-        let request = TokenRequest { approval, ..TokenRequest::for_scope(scope, resource) };
+        let request = TokenRequest::for_scope(scope, resource).approved_by(approval);
         let minted = request.fresh(&client).await?;
         Self::store(&self.path, &minted)?;
         self.bound_to = bound_to(minted.access_token.value().expose());
