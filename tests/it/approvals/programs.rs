@@ -83,6 +83,13 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 /// `keyward run` with a token for `reports.publish`, in a runtime directory of its own.
 fn run(process: &Process, more: &[&str], script: &str) -> Running {
     let runtime = process.path("runtime");

@@ -111,10 +111,16 @@ fn approved_meanwhile(process: &Process, reason: &str, act: impl FnOnce() -> Str
     std::thread::scope(|scope| {
         let acting = scope.spawn(act);
         wait_until(|| pending().is_some());
-        let approve = format!("approval approve {}", pending().unwrap());
+        let id = pending().unwrap();
+        let approve = format!("approval approve {id}");
         let (is_done, told) = typed(process, "alice", &approve, "Passphrase of the approval key: ", &[WORDS]);
+        if !is_done {
+            // Otherwise it would wait for the answer.
+            process.good_as("alice", &["approval", "deny", &id], b"");
+        }
+        let returned = acting.join();
         assert!(is_done, "{told}");
-        acting.join().unwrap()
+        returned.unwrap()
     })
 }
 
