@@ -82,6 +82,8 @@ class KeywardError(Exception):
     retry_after_s = 0
 
     def __init__(self, code, why, fix="", request_id=None, decision_id=None):
+        # A text of another person must not control a terminal.
+        why = "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in why)
         super().__init__(f"{code}: {why}" + (f" ({fix})" if fix else ""))
         self.code, self.why, self.fix = code, why, fix
         self.request_id, self.decision_id = request_id, decision_id
@@ -159,10 +161,11 @@ class Approval:
     def _take(self, answer):
         self.state, self.uses_left = answer["state"], answer["uses_left"]
         self.expires_at, self.denial_reason = answer.get("expires_at"), answer.get("denial_reason")
+        self._over_at = time.monotonic() + (_rest_s(answer["opened_at"], self.expires_at) if self.expires_at else 0)
 
-    def refresh(self, wait_s=0):
+    def refresh(self, wait_s=0, **limits):
         """Reads the state; while it is pending, the broker answers after `wait_s` seconds (at most 60)."""
-        self._take(json.loads(self._agent._send("GET", f"/v1/approvals/{self.id}", wait_s=wait_s)))
+        self._take(json.loads(self._agent._send("GET", f"/v1/approvals/{self.id}", wait_s=wait_s, **limits)))
 
     def wait(self, timeout_s=None):
         """Waits for the answer, also while the broker restarts. If it is no approval, or late: `Denied`, `approval_…`."""
@@ -170,12 +173,13 @@ class Approval:
         while self.state == "pending" and (left := APPROVAL_WAIT_S if end is None else end - time.monotonic()) > 0:
             begun, pause_s = time.monotonic(), 2  # If the broker has no place for a further waiter, or does not answer.
             try:
-                self.refresh(wait_s=min(APPROVAL_WAIT_S, int(left) + 1))
+                self.refresh(wait_s=min(APPROVAL_WAIT_S, int(left)), attempts=1, limit_s=None if end is None else left)
             except Unavailable as error:
-                if self._is_over():
+                if time.monotonic() >= self._over_at:
                     raise
                 pause_s = max(pause_s, error.retry_after_s)
-            if self.state == "pending" and time.monotonic() - begun < pause_s:
+            left = pause_s if end is None else end - time.monotonic()
+            if self.state == "pending" and time.monotonic() - begun < pause_s and left > 0:
                 time.sleep(min(pause_s, left))
         if self.state == "approved":
             return self
@@ -185,10 +189,6 @@ class Approval:
     def withdraw(self):
         """Withdraws the request, or the approval that is no longer needed."""
         self._take(json.loads(self._agent._send("POST", f"/v1/approvals/{self.id}/withdraw")))
-
-    def _is_over(self):
-        now = datetime.datetime.now(datetime.timezone.utc)
-        return datetime.datetime.fromisoformat(self.expires_at.replace("Z", "+00:00")) <= now
 
 
 class TokenSource:
@@ -254,10 +254,13 @@ class Agent:
         """A source of tokens for these capabilities; the same one for the same ask. Each token is a use of the `approval` (an id).
 
         `expires_in` is in seconds, `authorization_details` a list (RFC 9396), `remediates` the decision that named this request.
+        A source for an `approval` or a decision is a new one: keep it.
         """
         details = json.dumps(authorization_details) if authorization_details else None
         asked = {"scope": " ".join(capabilities) or None, "authorization_details": details, "resource": resource}
         fields = _given({**asked, "approval": approval, "expires_in": expires_in, "remediates": remediates})
+        if approval or remediates:
+            return TokenSource(self, fields)
         with self._lock:
             return self._sources.setdefault(tuple(fields.items()), TokenSource(self, fields))
 
@@ -321,24 +324,25 @@ class Agent:
             finally:
                 watcher.terminate()
 
-    def _send(self, method, path, form=None, bearer=None, body=None, wait_s=0):
+    def _send(self, method, path, form=None, bearer=None, body=None, wait_s=0, attempts=None, limit_s=None):
         # A repeated request with the same key is carried out once: a use of an approval is not lost with a connection.
         key = secrets.token_hex(16) if body is not None or "approval" in (form or {}) else None
-        for attempt in range(1, self._attempts + 1):
+        attempts, wait = attempts or self._attempts, (wait_s, limit_s)
+        for attempt in range(1, attempts + 1):
             generation = self._generation()
             try:
-                return self._send_once(method, path, form, bearer, body, key, wait_s)
+                return self._send_once(method, path, form, bearer, body, key, *wait)
             except Unavailable as error:
-                if attempt == self._attempts or error.retry_after_s > LONGEST_WAIT_S:
+                if attempt == attempts or error.retry_after_s > LONGEST_WAIT_S:
                     raise
                 # Not all callers at the same moment.
                 time.sleep(error.retry_after_s + random.uniform(0, 0.1 * 2**attempt))
             except Unauthenticated:
                 # The certificate was replaced while this request went by the one before.
-                if attempt == self._attempts or self._generation() == generation:
+                if attempt == attempts or self._generation() == generation:
                     raise
 
-    def _send_once(self, method, path, form, bearer, body, key, wait_s):
+    def _send_once(self, method, path, form, bearer, body, key, wait_s=0, limit_s=None):
         context, address = self._connected_by()
         host, port = _host_and_port(address, self._home / "agent" / "address")
         headers = {"Authorization": bearer.header()} if bearer else {}
@@ -352,7 +356,8 @@ class Agent:
             headers["Idempotency-Key"] = key
         if wait_s:
             headers["Prefer"] = f"wait={wait_s}"
-        connection = http.client.HTTPSConnection(host, port, context=context, timeout=self._timeout_s + wait_s)
+        timeout_s = min(self._timeout_s + wait_s, limit_s or float("inf"))
+        connection = http.client.HTTPSConnection(host, port, context=context, timeout=timeout_s)
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
@@ -485,6 +490,13 @@ def _with(error, approval_id, instead=None):
     error.approval_id, error.instead = approval_id, instead
     error.approval_uri = approval_id and f"/v1/approvals/{approval_id}"
     return error
+
+
+def _rest_s(opened_at, expires_at):
+    """The rest of the life of a request, in seconds; a clock that is wrong counts for at most the whole life."""
+    opened, end = (datetime.datetime.fromisoformat(at.replace("Z", "+00:00")) for at in (opened_at, expires_at))
+    whole, rest = (end - opened).total_seconds(), end.timestamp() - time.time()
+    return rest if 0 <= rest <= whole else whole
 
 
 def _given(fields):

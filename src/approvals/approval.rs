@@ -6,7 +6,7 @@ use super::terms::ApprovalTerms;
 use crate::base::limits::{APPROVAL_PENDING_S, APPROVAL_UNUSED_S};
 use crate::base::{
     AgentId, AgentName, ApprovalId, DecisionId, InstanceId, OperatorId, OperatorName, Person, PolicyName,
-    Timestamp, TokenId, UserCode,
+    Reason, Timestamp, TokenId, UserCode,
 };
 use crate::crypto::Digest;
 use crate::store::At;
@@ -104,6 +104,8 @@ pub struct Approval {
     pub first_use: Option<Timestamp>,
     /// The end before its time.
     pub ended: Option<Ending>,
+    /// Why an operator denied it, if the operator told the agent.
+    pub told_reason: Option<Reason>,
 }
 
 impl Approval {
@@ -117,6 +119,7 @@ impl Approval {
             tokens: Vec::new(),
             first_use: None,
             ended: None,
+            told_reason: None,
         }
     }
 
@@ -161,12 +164,6 @@ impl Approval {
     /// The votes that approve, and count for the demand of `policy`.
     pub fn votes_for<'a>(&'a self, policy: &'a PolicyName) -> impl Iterator<Item = &'a CastVote> {
         self.votes.iter().filter(move |vote| vote.ballot.approves && vote.ballot.meets.contains(policy))
-    }
-
-    /// The vote that denied it.
-    #[must_use]
-    pub fn denial(&self) -> Option<&CastVote> {
-        self.votes.iter().find(|vote| !vote.ballot.approves)
     }
 
     /// The number of tokens that were issued with it.

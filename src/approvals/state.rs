@@ -116,6 +116,9 @@ impl Approvals {
             Effect::Withdraw { approval } => self.change(*approval, |one| {
                 one.ended.get_or_insert(Ending::Withdrawn);
             }),
+            Effect::Tell { approval, reason } => {
+                self.change(*approval, |one| one.told_reason = Some(reason.clone()));
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::client::{Attempts, Received};
 use super::session::agent_client;
+use crate::base::limits::APPROVAL_PENDING_S;
 use crate::base::{ApprovalId, Clock, SystemClock, Timestamp, code};
 use crate::console::{CommandFailure, Console, visible};
 use crate::rotation::spoken;
@@ -64,6 +65,7 @@ impl AnswerWait<'_> {
         let clock = SystemClock::new();
         let begun = clock.elapsed();
         let (mut attempts, mut said) = (Attempts::default(), begun);
+        let mut over_at = begun.saturating_add(rest(&approval, clock.now()));
         while state_of(&approval) == Some(ApprovalState::Pending) {
             let now = clock.elapsed();
             let left = self
@@ -80,6 +82,7 @@ impl AnswerWait<'_> {
                         self.say(&format!("the broker answers again after {} s", time.as_secs()));
                     }
                     approval = answer;
+                    over_at = answered.saturating_add(rest(&approval, clock.now()));
                     if answered.saturating_sub(said) >= SAID_EVERY {
                         said = answered;
                         self.say(&still_pending(&approval, answered.saturating_sub(begun)));
@@ -90,7 +93,7 @@ impl AnswerWait<'_> {
                         tokio::time::sleep(PAUSE.min(left)).await;
                     }
                 }
-                Err(failure) if is_passing(&failure) && !is_over(&approval, clock.now()) => {
+                Err(failure) if is_passing(&failure) && clock.elapsed() < over_at => {
                     let failed = clock.elapsed();
                     if let Some(time) = attempts.failed(&failure, failed) {
                         self.say(&cannot(&failure, time));
@@ -124,10 +127,14 @@ fn is_passing(failure: &CommandFailure) -> bool {
     failure.is_outage() || failure.is_unavailable()
 }
 
-/// Whether the request has expired by this machine's clock.
-fn is_over(approval: &OwnApprovalAnswer, now: Timestamp) -> bool {
+/// The rest of the life of a pending request at `now`. A clock that is wrong counts for at most the whole life.
+fn rest(approval: &OwnApprovalAnswer, now: Timestamp) -> Duration {
     let end = approval.expires_at.as_deref().and_then(Timestamp::parse);
-    end.is_some_and(|end| end <= now)
+    let Some(end) = end else { return Duration::ZERO };
+    let whole = Timestamp::parse(&approval.opened_at).map_or(APPROVAL_PENDING_S, |at| end.seconds_since(at));
+    let rest = end.seconds_since(now);
+    let rest = if (0..=whole).contains(&rest) { rest } else { whole };
+    Duration::from_secs(u64::try_from(rest).unwrap_or(0))
 }
 
 fn still_pending(approval: &OwnApprovalAnswer, waited: Duration) -> String {
@@ -157,6 +164,7 @@ mod tests {
         serde_json::from_value(json!({
             "approval": "appr_06h2htbrfhs6388gu9e2l31ivk", "approval_uri": "/v1/approvals/x", "state": state,
             "user_code": "WDJB-MJHT", "uses_left": 0, "expires_at": "2026-12-01T03:00:00.000Z",
+            "opened_at": "2026-11-30T03:00:00.000Z",
             "denial_reason": denial_reason,
         }))
         .unwrap()
@@ -176,9 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn request_is_over_at_its_expiry() {
+    fn rest_of_a_request_is_at_most_its_whole_life() {
         let (pending, end) =
             (approval("pending", None), Timestamp::parse("2026-12-01T03:00:00.000Z").unwrap());
-        assert!(!is_over(&pending, end.plus_s(-1)) && is_over(&pending, end));
+        let rest_s = |before_s: i64| rest(&pending, end.plus_s(-before_s)).as_secs();
+        assert_eq!((rest_s(600), rest_s(0)), (600, 0));
+        // A clock that is a year ahead, or behind
+        assert_eq!((rest_s(-31_536_000), rest_s(31_536_000)), (86_400, 86_400));
     }
 }

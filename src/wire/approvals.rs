@@ -87,7 +87,7 @@ pub struct OwnApprovalAnswer {
     /// The decision that opened it; absent if an earlier version of the broker opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision_id: Option<DecisionId>,
-    /// Why an operator denied it, if the operator told the agent; not in a list.
+    /// Why an operator denied it, if the operator told the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denial_reason: Option<String>,
 }

@@ -1,5 +1,3 @@
-use serde::Deserialize;
-
 use crate::approvals::{Approval, Approvals, keys};
 use crate::authn::AgentPrincipal;
 use crate::base::{AgentId, ApprovalId, ApprovalReference, Reason, Scope, code};
@@ -56,27 +54,11 @@ pub(super) fn within<'w>(
     found.ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))
 }
 
-/// The reason of a vote, as its entry has it.
-pub(super) struct VoteReason {
-    pub(super) text: Reason,
-    /// Whether the agent sees it.
-    pub(super) told_agent: bool,
-}
-
-/// The field of [`ApprovalDenied`](crate::approvals::ApprovalDenied) that says who sees the reason.
-#[derive(Default, Deserialize)]
-struct ToldAgent {
-    #[serde(default)]
-    told_agent: bool,
-}
-
 impl Services {
     /// The reason of the vote in the entry `seq`; `None` if it has none, or if the entry cannot be read: the state of an
-    /// approval does not depend on it.
-    pub(super) fn reason_of_vote(&self, seq: u64) -> Option<VoteReason> {
+    /// approval does not depend on it. Reads the ledger.
+    pub(super) fn reason_of_vote(&self, seq: u64) -> Option<Reason> {
         let entries = self.state.store.entries(seq, 1).ok()?;
-        let entry = entries.into_iter().find(|entry| entry.seq == seq)?;
-        let ToldAgent { told_agent } = serde_json::from_slice(&entry.event).unwrap_or_default();
-        Some(VoteReason { text: entry.cause.reason?, told_agent })
+        entries.into_iter().find(|entry| entry.seq == seq)?.cause.reason
     }
 }

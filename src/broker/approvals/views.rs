@@ -3,7 +3,7 @@ use super::reads::within;
 use crate::approvals::{Approval, CastVote, OpenedApproval, PolicyDemand};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::base::{ApprovalReference, CapabilityName, Timestamp};
+use crate::base::{ApprovalReference, CapabilityName, Reason, Timestamp, code};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
@@ -40,7 +40,7 @@ pub(super) fn own_answer(approval: &Approval, now: Timestamp) -> OwnApprovalAnsw
         opened_at: approval.opened_at.to_string(),
         reason: terms.request.reason.as_ref().map(ToString::to_string),
         decision_id: *decision,
-        denial_reason: None,
+        denial_reason: approval.told_reason.as_ref().map(ToString::to_string),
     }
 }
 
@@ -72,7 +72,7 @@ impl AdminServices {
     ///
     /// # Errors
     /// [`Failure`] if there is none of this id or code within the operator's scope.
-    pub fn approval(
+    pub async fn approval(
         &self,
         by: &Authorised<ReadApprovals>,
         reference: ApprovalReference,
@@ -83,8 +83,13 @@ impl AdminServices {
             let refused_vote = refusal_of(world, found, operator, now).map(|code| code.as_str().into());
             Ok::<_, Failure>(ApprovalAnswer { refused_vote, ..answer(world, found, now) })
         })?;
-        for vote in &mut shown.votes {
-            vote.reason = self.0.reason_of_vote(vote.seq).map(|reason| reason.text.to_string());
+        let seqs: Vec<u64> = shown.votes.iter().map(|vote| vote.seq).collect();
+        let services = self.0.clone();
+        let read = move || seqs.into_iter().map(|seq| services.reason_of_vote(seq)).collect();
+        let reasons: Vec<Option<Reason>> =
+            tokio::task::spawn_blocking(read).await.map_err(|_| Failure::new(code::INTERNAL))?;
+        for (vote, reason) in shown.votes.iter_mut().zip(reasons) {
+            vote.reason = reason.map(|reason| reason.to_string());
         }
         Ok(shown)
     }

@@ -34,14 +34,15 @@ pub struct VoteInput {
 /// What an operator votes.
 enum Verdict<'a> {
     Approve(&'a VerifiedVote<'a>),
-    Deny { told_agent: bool },
+    /// With the reason for the agent, if it is told.
+    Deny(Option<&'a Reason>),
 }
 
 impl<'a> Verdict<'a> {
     const fn verified(&self) -> Option<&'a VerifiedVote<'a>> {
         match self {
             Self::Approve(verified) => Some(verified),
-            Self::Deny { .. } => None,
+            Self::Deny(_) => None,
         }
     }
 }
@@ -77,7 +78,7 @@ impl AdminServices {
         let request = OperatorRequest { idempotency: None, reason: input.reason.as_ref() };
         let cast = match &verified {
             Some(verified) => Verdict::Approve(verified),
-            None => Verdict::Deny { told_agent: input.tells_agent && input.reason.is_some() },
+            None => Verdict::Deny(input.reason.as_ref().filter(|_| input.tells_agent)),
         };
         let change = services
             .state
@@ -227,10 +228,17 @@ fn draft(
             let event = ApprovalApproved { by, agent, vote, complete, waited_s, signature, approval_key };
             ChangeDraft::new(&event, state)?
         }
-        Verdict::Deny { told_agent } => {
-            let event = ApprovalDenied { by, agent, vote, waited_s, told_agent: *told_agent };
+        Verdict::Deny(told) => {
+            let event = ApprovalDenied { by, agent, vote, waited_s, told_agent: told.is_some() };
             ChangeDraft::new(&event, ApprovalState::Denied)?
         }
     };
-    Ok(draft.effect(Effect::Approval(approvals::Effect::Vote { approval: id, ballot, completes })))
+    let draft = draft.effect(Effect::Approval(approvals::Effect::Vote { approval: id, ballot, completes }));
+    Ok(match cast {
+        Verdict::Deny(Some(reason)) => {
+            let reason = (*reason).clone();
+            draft.effect(Effect::Approval(approvals::Effect::Tell { approval: id, reason }))
+        }
+        Verdict::Deny(None) | Verdict::Approve(_) => draft,
+    })
 }

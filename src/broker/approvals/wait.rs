@@ -56,11 +56,6 @@ impl AgentServices {
         id: ApprovalId,
     ) -> Result<OwnApprovalAnswer, Failure> {
         let now = self.0.state.clock.now();
-        let (answer, denial) = self.0.state.store.read(|world, _| {
-            let approval = own(world, principal, id)?;
-            Ok::<_, Failure>((own_answer(approval, now), approval.denial().map(|vote| vote.seq)))
-        })?;
-        let reason = denial.and_then(|seq| self.0.reason_of_vote(seq)).filter(|reason| reason.told_agent);
-        Ok(OwnApprovalAnswer { denial_reason: reason.map(|reason| reason.text.to_string()), ..answer })
+        self.0.state.store.read(|world, _| Ok(own_answer(own(world, principal, id)?, now)))
     }
 }

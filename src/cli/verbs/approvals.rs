@@ -264,6 +264,9 @@ async fn deny(
     };
     let voted = client.call(VOTE_APPROVAL, &id, &body).await?;
     session.print(&voted, |voted| said(voted, "denied"));
+    if tell_agent && voted.unchanged && !session.console.is_json() {
+        session.console.say("note: you had denied the request before: this reason is not recorded, and the agent is not told it");
+    }
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::policy::{AskedGrant, ReadApprovals, VoteApprovals};
 use crate::wire::{
-    self, AnyQuery, ApprovalAnswer, ApprovalState, ApprovalVoteBody, ApprovalsQuery,
+    self, AnyQuery, ApprovalAnswer, ApprovalState, ApprovalVerdict, ApprovalVoteBody, ApprovalsQuery,
     DeviceAuthorizationAnswer, DeviceAuthorizationForm, Form, Items, Nothing, OpenApprovalBody,
     OwnApprovalAnswer, PageAnswer, PreferWait, Text, VotedApprovalAnswer,
 };
@@ -161,7 +161,7 @@ async fn get(
     services: AdminServices,
     call: AdminRequest<ReadApprovals, ApprovalReference>,
 ) -> Result<ApprovalAnswer, Problem> {
-    Ok(services.approval(&call.by, call.target)?)
+    Ok(services.approval(&call.by, call.target).await?)
 }
 
 async fn vote(
@@ -172,6 +172,11 @@ async fn vote(
     let signature = signature
         .map(|text| from_base64url(&text).ok_or_else(|| Problem::new(code::APPROVAL_SIGNATURE_INVALID)));
     let (signature, reason) = (signature.transpose()?, reason(said.as_deref())?);
+    if tell_agent && (verdict == ApprovalVerdict::Approve || reason.is_none()) {
+        return Err(Problem::new(code::APPROVAL_VOTE_INCOMPLETE)
+            .because("`tell_agent` is for the reason of a denial, and the vote approves or has no reason")
+            .mended_by("give a `reason` for the denial, or leave `tell_agent` out"));
+    }
     let input = VoteInput { verdict, digest, rules, signature, reason, tells_agent: tell_agent };
     Ok(services.vote_approval(&call.by, call.target, &input).await?)
 }

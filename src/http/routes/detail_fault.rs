@@ -53,8 +53,14 @@ fn without_value(message: &str) -> String {
     message.to_owned()
 }
 
+/// A name that the caller wrote, by the characters of an `error_description` (RFC 6749 §5.2); others by their code points.
 fn repeated(text: &str) -> String {
-    text.chars().take(TEXT_CHARS).flat_map(char::escape_debug).collect()
+    let spelled = |c: char| match c {
+        '"' | '\\' | '`' => format!("<U+{:04X}>", u32::from(c)),
+        ' '..='~' => c.to_string(),
+        _ => format!("<U+{:04X}>", u32::from(c)),
+    };
+    text.chars().take(TEXT_CHARS).map(spelled).collect()
 }
 
 #[cfg(test)]
@@ -90,7 +96,9 @@ mod tests {
             let said = fault(text);
             assert!(parts.iter().all(|part| said.contains(part)) && !said.contains("CNRY"), "{text}: {said}");
         }
-        let long = format!(r#"[{{"{}":1}}]"#, "x\\n".repeat(TEXT_CHARS));
-        assert!(fault(&long).len() < 4 * TEXT_CHARS && !fault(&long).contains('\n'), "{}", fault(&long));
+        let odd = format!(r#"[{{"{}":1}}]"#, "é\\n\\\\\u{202e}".repeat(TEXT_CHARS));
+        let said = fault(&odd);
+        assert!(said.contains("<U+00E9><U+000A><U+005C><U+202E>"), "{said}");
+        assert!(said.len() < 10 * TEXT_CHARS && said.chars().all(|c| (' '..='~').contains(&c)), "{said}");
     }
 }

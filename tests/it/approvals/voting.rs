@@ -180,10 +180,18 @@ async fn approve_and_deny_at_the_same_time_end_in_one_state() {
 #[tokio::test]
 async fn reason_of_a_denial_is_for_the_agent_only_if_it_is_told() {
     for tells in [false, true] {
-        let (broker, agent, ann) = scene().await;
+        let (mut broker, agent, ann) = scene().await;
         let id = needed(&agent, "reports.publish").await;
         let body = json!({ "verdict": "deny", "reason": "not during the freeze", "tell_agent": tells });
-        let denied = ann.caller.post_json(&format!("/v1/approvals/{id}/votes"), &body).await;
+        let path = format!("/v1/approvals/{id}/votes");
+        if tells {
+            // A vote that tells nothing is refused
+            let without = json!({ "verdict": "deny", "tell_agent": true });
+            refused(&ann.caller.post_json(&path, &without).await, 400, "approval_vote_incomplete");
+            let approves = json!({ "verdict": "approve", "reason": "x", "tell_agent": true });
+            refused(&ann.caller.post_json(&path, &approves).await, 400, "approval_vote_incomplete");
+        }
+        let denied = ann.caller.post_json(&path, &body).await;
         assert_eq!(denied.status, 200, "{}", denied.text());
         // Operators see it in any case
         let shown = ann.caller.get(&format!("/v1/approvals/{id}")).await.json();
@@ -193,6 +201,11 @@ async fn reason_of_a_denial_is_for_the_agent_only_if_it_is_told() {
         assert_eq!(own["denial_reason"], expected, "{own}");
         let entries = broker.entries("approval.denied").await;
         assert_eq!(entries[0]["event"]["told_agent"] == true, tells, "{entries:?}");
+        // Also after a restart
+        broker.restart().await;
+        let caller = broker.caller(broker.agents(), Some(&agent.certificate), Some(&agent.key));
+        let own = caller.get(&format!("/v1/approvals/{id}")).await.json();
+        assert_eq!(own["denial_reason"], expected, "{own}");
     }
 }
 

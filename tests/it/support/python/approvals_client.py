@@ -3,7 +3,12 @@
 It prints the id of each request that it waits for.
 """
 
+import pathlib
+import shutil
+import socket
 import sys
+import tempfile
+import time
 
 sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = True
@@ -39,7 +44,9 @@ print(f"pending: {approval.id}", flush=True)
 assert approval.wait().state == "approved"
 source = agent.token("reports.publish", approval=approval.id)
 first = source()
-assert source() == first and agent.token("reports.publish", approval=approval.id) is source
+assert source() == first
+sources = len(agent._sources)
+assert agent.token("reports.publish", approval=approval.id) is not source and len(agent._sources) == sources
 source.renew()
 assert source() != first
 source.renew()
@@ -48,10 +55,24 @@ assert refused(source, "approval_used").approval_id == approval.id
 # A denial, and a wait that ends before the answer.
 late = agent.request("reports.publish", reason="release 8", expires_in=30)
 refused(lambda: late.wait(timeout_s=0), "approval_pending")
+
+# A broker that accepts the connection and does not answer delays the end of a wait by nothing.
+with tempfile.TemporaryDirectory() as elsewhere, socket.create_server(("127.0.0.1", 0)) as silent:
+    shutil.copytree(sys.argv[2], elsewhere, dirs_exist_ok=True)
+    pathlib.Path(elsewhere, "agent/address").write_text(f"127.0.0.1:{silent.getsockname()[1]}\n")
+    [unanswered] = [one for one in agent.approvals() if one.id == late.id]
+    unanswered._agent = keyward.Agent(home=elsewhere)
+    begun = time.monotonic()
+    refused(lambda: unanswered.wait(timeout_s=1.5), "approval_pending")
+    assert 1.4 < time.monotonic() - begun < 4, time.monotonic() - begun
+
 print(f"pending: {late.id}", flush=True)
 assert "frozen" in refused(late.wait, "approval_denied").why
-late.refresh()
 assert late.denial_reason == "frozen"
+[listed] = [one for one in agent.approvals() if one.id == late.id]
+assert "frozen" in refused(listed.wait, "approval_denied").why
+assert keyward.Denied("x", "a\x1b[2K\u202e").why == "a<U+001B>[2K<U+202E>", "a text does not control a terminal"
+assert 0 < keyward._rest_s("2020-01-01T00:00:00Z", "2020-01-02T00:00:00.000Z") == 86400, "a wrong clock"
 
 # One call for all of it; a token that needs no approval is not asked for.
 assert agent.approved_token("reports.read", reason="x")()
