@@ -105,7 +105,7 @@ pub struct Approval {
     /// The end before its time.
     pub ended: Option<Ending>,
     /// Why an operator denied it, if the operator told the agent.
-    pub told_reason: Option<Reason>,
+    told_reason: Option<Reason>,
 }
 
 impl Approval {
@@ -164,6 +164,16 @@ impl Approval {
     /// The votes that approve, and count for the demand of `policy`.
     pub fn votes_for<'a>(&'a self, policy: &'a PolicyName) -> impl Iterator<Item = &'a CastVote> {
         self.votes.iter().filter(move |vote| vote.ballot.approves && vote.ballot.meets.contains(policy))
+    }
+
+    /// Why an operator denied it, if the operator told the agent.
+    #[must_use]
+    pub const fn told_reason(&self) -> Option<&Reason> {
+        self.told_reason.as_ref()
+    }
+
+    pub(super) fn tell(&mut self, reason: Reason) {
+        self.told_reason = Some(reason);
     }
 
     /// The number of tokens that were issued with it.

@@ -116,9 +116,7 @@ impl Approvals {
             Effect::Withdraw { approval } => self.change(*approval, |one| {
                 one.ended.get_or_insert(Ending::Withdrawn);
             }),
-            Effect::Tell { approval, reason } => {
-                self.change(*approval, |one| one.told_reason = Some(reason.clone()));
-            }
+            Effect::Tell { approval, reason } => self.change(*approval, |one| one.tell(reason.clone())),
         }
     }
 

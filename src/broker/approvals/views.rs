@@ -40,7 +40,7 @@ pub(super) fn own_answer(approval: &Approval, now: Timestamp) -> OwnApprovalAnsw
         opened_at: approval.opened_at.to_string(),
         reason: terms.request.reason.as_ref().map(ToString::to_string),
         decision_id: *decision,
-        denial_reason: approval.told_reason.as_ref().map(ToString::to_string),
+        denial_reason: approval.told_reason().map(ToString::to_string),
     }
 }
 

@@ -90,15 +90,9 @@ pub struct CompanionArgs {
     /// Remaining life of the first token, in seconds
     #[arg(long, default_value = "0", value_name = "SECONDS")]
     pub(super) life: u64,
-    /// The approval that renewals of the token use
-    #[arg(long, value_name = "ID")]
-    pub(super) approval: Option<ApprovalId>,
-    /// Whether the token is not renewed
-    #[arg(long)]
-    pub(super) no_renewal: bool,
-    /// Audience of the token
-    #[arg(long, value_name = "URI")]
-    pub(super) resource: Option<String>,
+    /// The renewals of the token
+    #[command(flatten)]
+    pub(super) renewal: RenewalArgs,
     /// A secret that the command has, with its version
     #[arg(long = "known", value_name = "SECRET=VERSION")]
     pub(super) known: Vec<String>,
@@ -110,6 +104,20 @@ pub struct CompanionArgs {
     pub(super) second: bool,
     /// The capabilities
     pub(super) capabilities: Vec<String>,
+}
+
+/// The renewals of the token of `keyward companion`.
+#[derive(Args, Debug)]
+pub(super) struct RenewalArgs {
+    /// Audience of the token
+    #[arg(long, value_name = "URI")]
+    pub(super) resource: Option<String>,
+    /// The approval that renewals of the token use
+    #[arg(long, value_name = "ID")]
+    pub(super) approval: Option<ApprovalId>,
+    /// Whether the token is not renewed
+    #[arg(long)]
+    pub(super) no_renewal: bool,
 }
 
 /// The signals that a change can send.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal, setsid};
 
-use super::args::{ChangeSignal, CompanionArgs};
+use super::args::{ChangeSignal, CompanionArgs, RenewalArgs};
 use super::process_end::end_of;
 use super::sources::{Refusals, SecretSource, Versions};
 use super::token_file::{Renewal, RenewalRequest, TokenFile};
@@ -100,13 +100,14 @@ impl<'a> Watch<'a> {
     fn new(home: &'a Path, args: &CompanionArgs, process: OwnedFd) -> Result<Self, CommandFailure> {
         let clock = SystemClock::new();
         let now = clock.elapsed();
-        let renewal = match args.approval {
-            _ if args.no_renewal => Renewal::Never,
+        let RenewalArgs { resource, approval, no_renewal } = &args.renewal;
+        let renewal = match *approval {
+            _ if *no_renewal => Renewal::Never,
             Some(approval) => Renewal::With(approval),
             None => Renewal::Plain,
         };
         let token = args.dir.as_ref().map(|dir| {
-            let (scope, resource) = (args.capabilities.join(" "), args.resource.clone());
+            let (scope, resource) = (args.capabilities.join(" "), resource.clone());
             TokenFile::existing(dir, RenewalRequest { scope, resource, renewal }, args.life, now)
         });
         let is_watching = !args.files.templates.is_empty() || args.files.on_change.is_some();
