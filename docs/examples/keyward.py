@@ -7,6 +7,7 @@
     request.add_header("Authorization", token.header())
     password = agent.secret("github/app")       # shown by nothing but password.reveal()
     login = agent.lease("orders.query")          # a database login: login.username, login.password.reveal()
+    token = agent.approved_token("web.deploy", reason="release 7")  # asks for an approval, waits, and uses it
 
 A source asks for a token when it is first needed, keeps it for most of its life, and asks anew before it
 ends or when a service has answered 401 (`token.renew()`). It is safe to share between threads. Hand the
@@ -15,13 +16,16 @@ source on, not what it gives: a copied token is the one that is stale an hour la
 While the broker does not answer, a source raises `Unavailable`, and the next use asks again at once: repeat it
 every few seconds, and not before `retry_after_s` if the broker has said so (`Retry-After`). A refused certificate
 is `Unauthenticated`, with the same codes as the command line has (`certificate_revoked`, `certificate_expired`,
-`server_name_mismatch` …). A damaged identity is a `KeywardError` with `identity_damaged` or `address_invalid`.
+`server_name_mismatch` …). A refusal is `Denied`: `approval_id` is the approval that the request needs, and `instead` a smaller
+request that would be allowed now, e.g. `agent.token(*error.instead["scope"].split(), remediates=error.decision_id)`.
+`keyward explain --own DECISION` explains its `decision_id`. A damaged identity is a `KeywardError` with `identity_damaged` or `address_invalid`.
 
 The certificate is renewed by `keyward renew --watch`, which makes the new keys: run it beside the agent, or
 inside `with agent.renewing():`. The next request uses the new certificate, also if another process renewed it.
 """
 
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -34,7 +38,7 @@ import threading
 import time
 import urllib.parse
 
-__all__ = ["Agent", "Denied", "KeywardError", "Lease", "Secret", "TokenSource", "Unauthenticated", "Unavailable"]
+__all__ = ["Agent", "Approval", "Denied", "KeywardError", "Lease", "Secret", "TokenSource", "Unauthenticated", "Unavailable"]
 
 # A token is replaced when this share of its life is over, give or take a tenth: sources that began
 # together do not ask together.
@@ -43,39 +47,24 @@ REPLACED_AT = 0.8
 # A longer wait that the broker asks for is the caller's: the error has it.
 LONGEST_WAIT_S = 10
 
+# How long one request waits for the answer to a request for approval.
+APPROVAL_WAIT_S = 20
+
 # The alerts by which the broker names the cause when it refuses a certificate at the handshake.
 REFUSALS = {
-    "CERTIFICATE_REVOKED": (
-        "certificate_revoked",
-        "the certificate of this agent was revoked",
-        "ask an operator why, and for an enrolment code, then: keyward join --replace",
-    ),
-    "ACCESS_DENIED": (
-        "certificate_suspended",
-        "this agent is suspended, or an incident contains it",
-        "ask an operator why; the certificate is valid again after `keyward agent resume` or `keyward lift`",
-    ),
-    "CERTIFICATE_EXPIRED": (
-        "certificate_expired",
-        "the certificate of this agent has expired, and the broker does not renew it any more, or the clocks differ",
-        "compare the clocks; otherwise ask an operator for an enrolment code, then: keyward join --replace",
-    ),
-    "CERTIFICATE_UNKNOWN": (
-        "certificate_unknown",
-        "the broker has no record of this certificate: a newer one replaced it, or the agent was removed",
+    "CERTIFICATE_REVOKED": ("certificate_revoked", "the certificate of this agent was revoked",
+        "ask an operator why, and for an enrolment code, then: keyward join --replace"),
+    "ACCESS_DENIED": ("certificate_suspended", "this agent is suspended, or an incident contains it",
+        "ask an operator why; the certificate is valid again after `keyward agent resume` or `keyward lift`"),
+    "CERTIFICATE_EXPIRED": ("certificate_expired", "the certificate of this agent has expired, and the broker does not renew it any more, or the clocks differ",
+        "compare the clocks; otherwise ask an operator for an enrolment code, then: keyward join --replace"),
+    "CERTIFICATE_UNKNOWN": ("certificate_unknown", "the broker has no record of this certificate: a newer one replaced it, or the agent was removed",
         "use the newer identity; if no program on your machines renewed the certificate, another person may have a copy of the key: tell an "
-        "operator; otherwise ask an operator for an enrolment code, then: keyward join --replace",
-    ),
-    "UNSUPPORTED_CERTIFICATE": (
-        "certificate_wrong_kind",
-        "the certificate is for another listener of the broker",
-        "correct the port in the file agent/address: agents use 8443 by default",
-    ),
-    "UNKNOWN_CA": (
-        "authority_revoked",
-        "the broker revoked the authority that signed the certificate of this agent",
-        "ask an operator for an enrolment code, then: keyward join --replace",
-    ),
+        "operator; otherwise ask an operator for an enrolment code, then: keyward join --replace"),
+    "UNSUPPORTED_CERTIFICATE": ("certificate_wrong_kind", "the certificate is for another listener of the broker",
+        "correct the port in the file agent/address: agents use 8443 by default"),
+    "UNKNOWN_CA": ("authority_revoked", "the broker revoked the authority that signed the certificate of this agent",
+        "ask an operator for an enrolment code, then: keyward join --replace"),
 }
 
 # What OpenSSL finds wrong with the broker's certificate, by its number (X509_V_ERR_…).
@@ -83,9 +72,18 @@ EXPIRED, NOT_YET_VALID, WRONG_NAME, WRONG_ADDRESS = 10, 9, 62, 64
 
 
 class KeywardError(Exception):
-    """What the broker refused or could not do: `code` is stable, `fix` says what would help."""
+    """What the broker refused or could not do: `code` is stable, `fix` says what would help.
+
+    `approval_id` and `approval_uri` name the approval that the request needs, `instead` a smaller request that would be
+    allowed now. `retry_after_s` is the time that the broker asks to wait; 0 if it did not say.
+    """
+
+    approval_id = approval_uri = instead = None
+    retry_after_s = 0
 
     def __init__(self, code, why, fix="", request_id=None, decision_id=None):
+        # A text of another person must not control a terminal.
+        why = "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in why)
         super().__init__(f"{code}: {why}" + (f" ({fix})" if fix else ""))
         self.code, self.why, self.fix = code, why, fix
         self.request_id, self.decision_id = request_id, decision_id
@@ -100,12 +98,7 @@ class Denied(KeywardError):
 
 
 class Unavailable(KeywardError):
-    """The broker does not answer, or is overloaded: the same request may succeed later.
-
-    `retry_after_s` is the time that the broker asks to wait; 0 if it did not say.
-    """
-
-    retry_after_s = 0
+    """The broker does not answer, or is overloaded: the same request may succeed later."""
 
 
 class Secret:
@@ -158,14 +151,54 @@ class Lease:
         return f"<Lease {self.id}>"
 
 
+class Approval:
+    """A request for approval: its `state`, the `code` by which an operator finds it, and the `denial_reason` if it was told."""
+
+    def __init__(self, agent, answer):
+        self._agent, self.id, self.code = agent, answer["approval"], answer["user_code"]
+        self._take(answer)
+
+    def _take(self, answer):
+        self.state, self.uses_left = answer["state"], answer["uses_left"]
+        self.expires_at, self.denial_reason = answer.get("expires_at"), answer.get("denial_reason")
+        self._over_at = time.monotonic() + (_rest_s(answer["opened_at"], self.expires_at) if self.expires_at else 0)
+
+    def refresh(self, wait_s=0, **limits):
+        """Reads the state; while it is pending, the broker answers after `wait_s` seconds (at most 60)."""
+        self._take(json.loads(self._agent._send("GET", f"/v1/approvals/{self.id}", wait_s=wait_s, **limits)))
+
+    def wait(self, timeout_s=None):
+        """Waits for the answer, also while the broker restarts. If it is no approval, or late: `Denied`, `approval_…`."""
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.state == "pending" and (left := APPROVAL_WAIT_S if end is None else end - time.monotonic()) > 0:
+            begun, pause_s = time.monotonic(), 2  # If the broker has no place for a further waiter, or does not answer.
+            try:
+                self.refresh(wait_s=min(APPROVAL_WAIT_S, int(left)), attempts=1, limit_s=None if end is None else left)
+            except Unavailable as error:
+                if time.monotonic() >= self._over_at:
+                    raise
+                pause_s = max(pause_s, error.retry_after_s)
+            left = pause_s if end is None else end - time.monotonic()
+            if self.state == "pending" and time.monotonic() - begun < pause_s and left > 0:
+                time.sleep(min(pause_s, left))
+        if self.state == "approved":
+            return self
+        why = f"the request {self.id} is {self.state}" + (f": {self.denial_reason}" if self.denial_reason else "")
+        raise _with(Denied(f"approval_{self.state}", why), approval_id=self.id)
+
+    def withdraw(self):
+        """Withdraws the request, or the approval that is no longer needed."""
+        self._take(json.loads(self._agent._send("POST", f"/v1/approvals/{self.id}/withdraw")))
+
+
 class TokenSource:
     """A token for these capabilities, always with life in it. Calling it gives the token.
 
     `constrained` says what the broker gave less than requested with the present token, e.g. a shorter life.
     """
 
-    def __init__(self, agent, scope, resource=None):
-        self._agent, self._scope, self._resource = agent, scope, resource
+    def __init__(self, agent, fields):
+        self._agent, self._fields = agent, fields
         self._lock = threading.Lock()
         self._token, self._replace_at, self._generation = None, 0.0, None
         self.constrained = []
@@ -188,11 +221,9 @@ class TokenSource:
             self._token = None
 
     def _ask(self):
-        fields = {"grant_type": "client_credentials", "scope": self._scope}
-        if self._resource:
-            fields["resource"] = self._resource
         generation = self._agent._generation()
-        answer = json.loads(self._agent._send("POST", "/oauth/token", form=fields))
+        form = {"grant_type": "client_credentials", **self._fields}
+        answer = json.loads(self._agent._send("POST", "/oauth/token", form=form))
         share = REPLACED_AT + random.uniform(-0.1, 0.1)
         self._token = Secret(answer["access_token"].encode())
         self._replace_at = time.monotonic() + share * answer["expires_in"]
@@ -200,7 +231,7 @@ class TokenSource:
         self.constrained = answer.get("constrained", [])
 
     def __repr__(self):
-        return f"<TokenSource {self._scope}>"
+        return f"<TokenSource {self._fields.get('scope', self._fields.get('authorization_details'))}>"
 
 
 class Agent:
@@ -217,20 +248,50 @@ class Agent:
         """Whether `keyward join` has stored an identity here. A damaged one counts: requests raise `identity_damaged`."""
         return (self._home / "agent").is_dir()
 
-    def token(self, *capabilities, resource=None):
-        """A source of tokens for these capabilities; the same one for the same ask."""
-        scope = " ".join(capabilities)
-        with self._lock:
-            return self._sources.setdefault((scope, resource), TokenSource(self, scope, resource))
+    def token(
+        self, *capabilities, resource=None, approval=None, expires_in=None, authorization_details=None, remediates=None
+    ):
+        """A source of tokens for these capabilities; the same one for the same ask. Each token is a use of the `approval` (an id).
 
-    def secret(self, name, capability=None):
-        """An upstream secret, read by way of a token for the capability that names it."""
+        `expires_in` is in seconds, `authorization_details` a list (RFC 9396), `remediates` the decision that named this request.
+        A source for an `approval` or a decision is a new one: keep it.
+        """
+        details = json.dumps(authorization_details) if authorization_details else None
+        asked = {"scope": " ".join(capabilities) or None, "authorization_details": details, "resource": resource}
+        fields = _given({**asked, "approval": approval, "expires_in": expires_in, "remediates": remediates})
+        if approval or remediates:
+            return TokenSource(self, fields)
+        with self._lock:
+            return self._sources.setdefault(tuple(fields.items()), TokenSource(self, fields))
+
+    def request(self, *capabilities, reason, for_s=None, uses=None, expires_in=None, resource=None):
+        """Asks for an approval of one token, or of several within `for_s` seconds. An identical request gets the same one."""
+        body = {"capabilities": capabilities, "reason": reason, "grant_life_s": for_s, "uses": uses}
+        body = _given({**body, "life_s": expires_in, "resource": resource})
+        return Approval(self, json.loads(self._send("POST", "/v1/approvals", body=body)))
+
+    def approvals(self):
+        """The requests for approval of this agent, the newest first."""
+        return [Approval(self, one) for one in json.loads(self._send("GET", "/v1/approvals"))["items"]]
+
+    def approved_token(self, *capabilities, reason, for_s=None, timeout_s=None, expires_in=None, resource=None):
+        """A source of tokens, which are approved if they need it: asks and waits. Without `for_s` there is only one token."""
+        how = {"expires_in": expires_in, "resource": resource}
+        try:
+            how["approval"] = self.request(*capabilities, reason=reason, for_s=for_s, **how).wait(timeout_s).id
+        except KeywardError as error:
+            if error.code != "approval_not_needed":
+                raise
+        return self.token(*capabilities, **how)
+
+    def secret(self, name, capability=None, **how):
+        """An upstream secret, read by way of a token for the capability that names it; `how` is as for `token`."""
         if capability is None:
             held = [one["name"] for one in self.whoami()["capabilities"] if one.get("secret") == name]
             if not held:
                 raise Denied("secret_not_granted", "no capability of this agent names this secret")
             capability = held[0]
-        source = self.token(capability)
+        source = self.token(capability, **how)
         path = "/v1/secrets/" + urllib.parse.quote(name)
         try:
             return Secret(self._send("GET", path, bearer=source))
@@ -263,36 +324,40 @@ class Agent:
             finally:
                 watcher.terminate()
 
-    def _send(self, method, path, form=None, bearer=None, body=None):
-        # A repeated request with the same key is carried out once.
-        key = secrets.token_hex(16) if body is not None else None
-        for attempt in range(1, self._attempts + 1):
+    def _send(self, method, path, form=None, bearer=None, body=None, wait_s=0, attempts=None, limit_s=None):
+        # A repeated request with the same key is carried out once: a use of an approval is not lost with a connection.
+        key = secrets.token_hex(16) if body is not None or "approval" in (form or {}) else None
+        attempts, wait = attempts or self._attempts, (wait_s, limit_s)
+        for attempt in range(1, attempts + 1):
             generation = self._generation()
             try:
-                return self._send_once(method, path, form, bearer, body, key)
+                return self._send_once(method, path, form, bearer, body, key, *wait)
             except Unavailable as error:
-                if attempt == self._attempts or error.retry_after_s > LONGEST_WAIT_S:
+                if attempt == attempts or error.retry_after_s > LONGEST_WAIT_S:
                     raise
                 # Not all callers at the same moment.
                 time.sleep(error.retry_after_s + random.uniform(0, 0.1 * 2**attempt))
             except Unauthenticated:
                 # The certificate was replaced while this request went by the one before.
-                if attempt == self._attempts or self._generation() == generation:
+                if attempt == attempts or self._generation() == generation:
                     raise
 
-    def _send_once(self, method, path, form, bearer, body, key):
+    def _send_once(self, method, path, form, bearer, body, key, wait_s=0, limit_s=None):
         context, address = self._connected_by()
         host, port = _host_and_port(address, self._home / "agent" / "address")
         headers = {"Authorization": bearer.header()} if bearer else {}
         if body is not None:
             body = json.dumps(body)
-            headers.update({"Content-Type": "application/json", "Idempotency-Key": key})
+            headers["Content-Type"] = "application/json"
         if form is not None:
             body = urllib.parse.urlencode(form)
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection = http.client.HTTPSConnection(
-            host, port, context=context, timeout=self._timeout_s
-        )
+        if key:
+            headers["Idempotency-Key"] = key
+        if wait_s:
+            headers["Prefer"] = f"wait={wait_s}"
+        timeout_s = min(self._timeout_s + wait_s, limit_s or float("inf"))
+        connection = http.client.HTTPSConnection(host, port, context=context, timeout=timeout_s)
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
@@ -410,11 +475,29 @@ def _error(status, answer, retry_after=None):
     except ValueError:
         said = {}
     kind = {401: Unauthenticated, 403: Denied, 429: Unavailable, 503: Unavailable}.get(status, KeywardError)
-    if said.get("code") in ("capability_not_granted", "secret_not_granted"):
+    code = said.get("code", "response_invalid")
+    if code in ("capability_not_granted", "secret_not_granted") or (status == 400 and code.startswith("approv")):
         kind = Denied
+    if kind is Unavailable and said.get("retryable") is False:
+        kind = KeywardError  # As many objects exist as may: the same request fails again.
     why = said.get("detail") or said.get("error_description") or f"the broker answered {status}"
-    ids = said.get("request_id"), said.get("decision_id")
-    error = kind(said.get("code", "response_invalid"), why, said.get("fix", ""), *ids)
-    if kind is Unavailable and (retry_after or "").isdecimal():
-        error.retry_after_s = int(retry_after)
+    error = kind(code, why, said.get("fix", ""), said.get("request_id"), said.get("decision_id"))
+    error.retry_after_s = int(retry_after) if (retry_after or "").isdecimal() else 0
+    return _with(error, said.get("approval_id"), said.get("instead"))
+
+
+def _with(error, approval_id, instead=None):
+    error.approval_id, error.instead = approval_id, instead
+    error.approval_uri = approval_id and f"/v1/approvals/{approval_id}"
     return error
+
+
+def _rest_s(opened_at, expires_at):
+    """The rest of the life of a request, in seconds; a clock that is wrong counts for at most the whole life."""
+    opened, end = (datetime.datetime.fromisoformat(at.replace("Z", "+00:00")) for at in (opened_at, expires_at))
+    whole, rest = (end - opened).total_seconds(), end.timestamp() - time.time()
+    return rest if 0 <= rest <= whole else whole
+
+
+def _given(fields):
+    return {name: value for name, value in fields.items() if value is not None}

@@ -6,7 +6,7 @@ use super::terms::ApprovalTerms;
 use crate::base::limits::{APPROVAL_PENDING_S, APPROVAL_UNUSED_S};
 use crate::base::{
     AgentId, AgentName, ApprovalId, DecisionId, InstanceId, OperatorId, OperatorName, Person, PolicyName,
-    Timestamp, TokenId, UserCode,
+    Reason, Timestamp, TokenId, UserCode,
 };
 use crate::crypto::Digest;
 use crate::store::At;
@@ -21,7 +21,7 @@ pub struct OpenedApproval {
     pub code: UserCode,
     /// The agent that asks.
     pub requester: Requester,
-    /// The decision that opened it; `None` if the agent asked for it.
+    /// The decision that opened it; `None` if an earlier version opened it at the agent's request.
     pub decision: Option<DecisionId>,
     /// What it is bound to.
     pub terms: ApprovalTerms,
@@ -104,6 +104,8 @@ pub struct Approval {
     pub first_use: Option<Timestamp>,
     /// The end before its time.
     pub ended: Option<Ending>,
+    /// Why an operator denied it, if the operator told the agent.
+    told_reason: Option<Reason>,
 }
 
 impl Approval {
@@ -117,6 +119,7 @@ impl Approval {
             tokens: Vec::new(),
             first_use: None,
             ended: None,
+            told_reason: None,
         }
     }
 
@@ -161,6 +164,16 @@ impl Approval {
     /// The votes that approve, and count for the demand of `policy`.
     pub fn votes_for<'a>(&'a self, policy: &'a PolicyName) -> impl Iterator<Item = &'a CastVote> {
         self.votes.iter().filter(move |vote| vote.ballot.approves && vote.ballot.meets.contains(policy))
+    }
+
+    /// Why an operator denied it, if the operator told the agent.
+    #[must_use]
+    pub const fn told_reason(&self) -> Option<&Reason> {
+        self.told_reason.as_ref()
+    }
+
+    pub(super) fn tell(&mut self, reason: Reason) {
+        self.told_reason = Some(reason);
     }
 
     /// The number of tokens that were issued with it.

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::{Ballot, OpenedApproval};
 use super::keys;
-use crate::base::{ApprovalId, TokenId};
+use crate::base::{ApprovalId, Reason, TokenId};
 use crate::ledger::Key;
 
 /// A state change of this room.
@@ -31,6 +31,13 @@ pub enum Effect {
         /// The approval.
         approval: ApprovalId,
     },
+    /// The operator that denies it tells the agent the reason.
+    Tell {
+        /// The approval.
+        approval: ApprovalId,
+        /// The reason.
+        reason: Reason,
+    },
 }
 
 impl Effect {
@@ -40,9 +47,10 @@ impl Effect {
             Self::Open(opened) => {
                 keys.extend([keys::approval(opened.id), keys::of_agent(opened.requester.agent)]);
             }
-            Self::Vote { approval, .. } | Self::Use { approval, .. } | Self::Withdraw { approval } => {
-                keys.push(keys::approval(*approval));
-            }
+            Self::Vote { approval, .. }
+            | Self::Use { approval, .. }
+            | Self::Withdraw { approval }
+            | Self::Tell { approval, .. } => keys.push(keys::approval(*approval)),
         }
     }
 
@@ -51,7 +59,7 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Open(_) => false,
+            Self::Open(_) | Self::Tell { .. } => false,
             Self::Vote { ballot, .. } => !ballot.approves,
             Self::Use { .. } | Self::Withdraw { .. } => true,
         }

@@ -93,6 +93,9 @@ pub struct ApprovalDenied<'a> {
     pub vote: VoteText<'a>,
     /// The time since the request, in seconds.
     pub waited_s: i64,
+    /// Whether the agent sees the reason.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub told_agent: bool,
 }
 
 /// An agent withdrew its request.

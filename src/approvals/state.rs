@@ -62,7 +62,8 @@ impl Approvals {
         self.all.values().rev()
     }
 
-    fn of_agent(&self, agent: AgentId) -> impl Iterator<Item = &Approval> + Clone {
+    /// The approvals of this agent, the oldest first.
+    pub fn of_agent(&self, agent: AgentId) -> impl DoubleEndedIterator<Item = &Approval> + Clone {
         self.of_agents.get(&agent).into_iter().flatten().filter_map(|id| self.get(*id))
     }
 
@@ -87,11 +88,15 @@ impl Approvals {
         self.of_agent(agent).find(|one| one.tokens.contains(&token))
     }
 
+    /// The pending ones of this agent, the oldest first.
+    pub fn pending_of(&self, agent: AgentId, now: Timestamp) -> impl Iterator<Item = &Approval> {
+        self.of_agent(agent).filter(move |one| one.state(now) == ApprovalState::Pending)
+    }
+
     /// Whether one more approval of this agent can be opened at `now`.
     #[must_use]
     pub fn has_room_for(&self, agent: AgentId, now: Timestamp) -> bool {
-        let is_pending = |one: &&Approval| one.state(now) == ApprovalState::Pending;
-        let pending = self.of_agent(agent).filter(is_pending).count();
+        let pending = self.pending_of(agent, now).count();
         let has_room =
             || self.all.len() < APPROVALS_MAX || self.all.values().any(|one| one.state(now).is_ended());
         pending < APPROVALS_PENDING_MAX && has_room()
@@ -111,6 +116,7 @@ impl Approvals {
             Effect::Withdraw { approval } => self.change(*approval, |one| {
                 one.ended.get_or_insert(Ending::Withdrawn);
             }),
+            Effect::Tell { approval, reason } => self.change(*approval, |one| one.tell(reason.clone())),
         }
     }
 

@@ -39,6 +39,11 @@ pub struct RequestedCapability {
 }
 
 impl RequestedGrant {
+    /// The names of the capabilities.
+    pub fn names(&self) -> impl Iterator<Item = &CapabilityName> {
+        self.capabilities.iter().map(|one| &one.name)
+    }
+
     /// The form that is signed and shown.
     #[must_use]
     pub fn text(&self) -> ApprovalRequest {

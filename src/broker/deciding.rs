@@ -201,7 +201,14 @@ impl Services {
             };
             self.record_refusal(&event, principal.connection()).await;
         }
-        denial.into()
+        let failure = Failure::from(denial);
+        if !is_pending {
+            return failure;
+        }
+        // This decision has no entry: the one that opened the approval explains the request.
+        let opening = |id| self.state.store.read(|world, _| world.approvals().get(id)?.opened.decision);
+        let decision = failure.approval.and_then(opening);
+        failure.of_decision(decision)
     }
 
     /// Records that a token was not taken from `principal`, and turns it into an answer.

@@ -74,6 +74,13 @@ impl Failure {
         self
     }
 
+    /// The same, after a decision, or after none.
+    #[must_use]
+    pub(crate) const fn of_decision(mut self, decision: Option<DecisionId>) -> Self {
+        self.decision = decision;
+        self
+    }
+
     /// The same, with a smaller request that would be allowed, and the command that sends it.
     fn with_remedy(mut self, instead: Box<SmallerRequest>, denied: DecisionId) -> Self {
         let names: Vec<&str> = instead.scope.iter().map(CapabilityName::as_str).collect();

@@ -255,7 +255,12 @@ pub enum ClientCommand {
     /// Requests for approval: list, show, approve, deny; the key that signs approvals
     #[command(subcommand)]
     Approval(ApprovalCommand),
-    /// As an agent: ask for the approval of tokens that need one, and optionally wait for the answer
+    /// As an agent: ask for the approval of tokens that need one, and optionally wait for the answer; list, show and withdraw requests
+    ///
+    /// Exit codes: 0 if the request is approved, and without `--wait` also while it is pending; 5 if it was denied, withdrawn,
+    /// used up or has expired, and with `--wait=DURATION` if it is still pending (the error code says which); 8 if no policy
+    /// demands an approval; 9 if too many requests are pending; 10 if the broker does not answer.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Request(RequestArgs),
     /// Entries of the ledger
     #[command(subcommand)]

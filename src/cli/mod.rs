@@ -2,6 +2,7 @@
 //!
 //! Verbs for a running broker use only its public HTTP interface; `offline` has the verbs for the data directory.
 
+mod approval_answer;
 mod approval_key;
 mod client;
 mod command;

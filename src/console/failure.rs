@@ -2,6 +2,7 @@ use std::io;
 use std::path::Path;
 
 use super::exit_code::{NOT_EXECUTABLE, NOT_FOUND, exit_code, exit_of_status};
+use super::refused::{NextSteps, Refused};
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::{
     ApprovalReferenceError, IdError, NameError, SerialError, SubjectNameError, fix_within, io_reason,
@@ -10,7 +11,7 @@ use crate::base::{
 use crate::config::{ConfigError, Fault};
 use crate::files::FileUser;
 use crate::keyring::{PassphraseError, ShareError};
-use crate::wire::FailureOutput;
+use crate::wire::{FailureOutput, NextStepBody};
 
 /// A failed command: error code, problem, fix and exit code.
 #[derive(Clone, Debug)]
@@ -21,35 +22,9 @@ pub struct CommandFailure {
     decision: Option<String>,
     request: Option<String>,
     places: Vec<String>,
+    /// What a refusal of the broker names for programs.
+    next: Option<Box<NextSteps>>,
     exit: u8,
-}
-
-/// A refusal of the broker.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) code: String,
-    pub(crate) why: String,
-    pub(crate) fix: String,
-    pub(crate) decision: Option<String>,
-    pub(crate) request: Option<String>,
-    /// The errors in declarations with their places.
-    pub(crate) places: Vec<String>,
-}
-
-impl Refused {
-    /// A response that this version cannot read.
-    pub(crate) fn unreadable(status: u16) -> Self {
-        Self {
-            code: code::RESPONSE_INVALID.to_string(),
-            why: format!(
-                "the response has the HTTP status {status}, and a body that this version cannot read"
-            ),
-            fix: "check the version of the broker, and look the request up in its log".to_owned(),
-            decision: None,
-            request: None,
-            places: Vec::new(),
-        }
-    }
 }
 
 /// Codes of refusals that do not name the object of the request.
@@ -75,6 +50,7 @@ impl CommandFailure {
             decision: None,
             request: None,
             places: Vec::new(),
+            next: None,
             exit: exit_code(code.sort()),
         }
     }
@@ -146,6 +122,7 @@ impl CommandFailure {
             decision: refused.decision,
             request: refused.request,
             places: refused.places,
+            next: Some(Box::new(refused.next)),
         }
     }
 
@@ -241,8 +218,18 @@ impl CommandFailure {
         self
     }
 
-    pub(super) fn output(&self) -> FailureOutput {
-        let Self { code, why, fix, decision, request, places, exit } = self.clone();
+    /// The approval that a refused request needs, or that it names.
+    pub(crate) fn approval_id(&self) -> Option<&str> {
+        self.next.as_ref()?.body.approval_id.as_deref()
+    }
+
+    /// The failure for `-o json`.
+    pub(crate) fn output(&self) -> FailureOutput {
+        let Self { code, why, fix, decision, request, places, next, exit } = self.clone();
+        let of_code = || code.parse::<Code>().is_ok_and(Code::is_retryable);
+        let next =
+            next.map_or_else(|| NextSteps { retryable: of_code(), ..NextSteps::default() }, |next| *next);
+        let NextStepBody { approval_id, approval_uri, instead } = next.body;
         FailureOutput {
             code,
             detail: why,
@@ -251,6 +238,11 @@ impl CommandFailure {
             decision_id: decision,
             request_id: request,
             errors: places,
+            retryable: next.retryable,
+            retry_after_s: next.retry_after_s,
+            approval_id,
+            approval_uri,
+            instead,
         }
     }
 

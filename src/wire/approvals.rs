@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval_forms::ApprovalRequest;
 use super::endpoint::{AnyQuery, Form, Nothing, Text, endpoints};
-use super::page::PageAnswer;
+use super::page::{Items, PageAnswer};
 use super::status::FixedText;
 use crate::base::{
     AgentName, ApprovalId, ApprovalReference, ApproverGroupName, CapabilityName, DecisionId, InstanceId,
@@ -15,6 +15,8 @@ use crate::base::{
 endpoints! {
     /// Ask for an approval before a token is requested
     OPEN_APPROVAL: POST "/v1/approvals", Nothing, OpenApprovalBody => OwnApprovalAnswer, 202;
+    /// List the requests for approval of the caller's instance that the broker remembers, the newest first
+    LIST_OWN_APPROVALS: GET "/v1/approvals", Nothing, Nothing => Items<OwnApprovalAnswer>;
     /// Show the state of an approval that the caller asked for
     GET_OWN_APPROVAL: GET "/v1/approvals/{id}", ApprovalId, PreferWait => OwnApprovalAnswer;
     /// Withdraw a request for approval of the caller
@@ -72,6 +74,22 @@ pub struct OwnApprovalAnswer {
     pub expires_at: Option<String>,
     /// The number of tokens that the approval still gives; 0 unless it is approved.
     pub uses_left: u32,
+    /// The capabilities of the tokens.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub capabilities: Vec<CapabilityName>,
+    #[serde(default)]
+    #[schemars(!default)]
+    pub opened_at: String,
+    /// The reason that the agent gave; absent if a token request opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The decision that opened it; absent if an earlier version of the broker opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision_id: Option<DecisionId>,
+    /// Why an operator denied it, if the operator told the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denial_reason: Option<String>,
 }
 
 /// The requests that are listed: `?state=…&agent=…&capability=…&after=…&limit=…`.
@@ -134,6 +152,12 @@ impl ApprovalState {
         }
     }
 
+    /// The state of this name; `None` for one that this version does not know.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
     /// Whether nothing changes it any more.
     #[must_use]
     pub const fn is_ended(self) -> bool {
@@ -176,7 +200,7 @@ pub struct ApprovalAnswer {
     /// The votes, the oldest first.
     pub votes: Vec<ApprovalVoteAnswer>,
     pub opened_at: String,
-    /// The decision that opened it; absent if the agent asked for it.
+    /// The decision that opened it; absent if an earlier version of the broker opened it at the agent's request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision_id: Option<DecisionId>,
     /// The ledger entry.
@@ -189,6 +213,9 @@ pub struct ApprovalAnswer {
     pub expires_at: Option<String>,
     /// The number of tokens that were issued with it.
     pub uses: u32,
+    /// The code of the refusal that an approval by the caller would get now; absent if it would count. Not in a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_vote: Option<FixedText>,
 }
 
 /// What a policy demands for a request.
@@ -221,6 +248,9 @@ pub struct ApprovalVoteAnswer {
     pub at: String,
     /// The ledger entry.
     pub seq: u64,
+    /// The reason that the operator gave; not in a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -257,6 +287,9 @@ pub struct ApprovalVoteBody {
     /// One line of 1 to 300 characters; the ledger keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether the agent sees the reason of a denial.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tell_agent: bool,
 }
 
 /// The result of a vote.

@@ -6,6 +6,7 @@ use super::approvals::ApprovalAnswer;
 use super::declarations::{LeaseCheckAnswer, PlannedChange};
 use super::incident_effects::IncidentEffectsAnswer;
 use super::incidents::{ContainedAnswer, ReachAnswer};
+use super::problem::SmallerRequestBody;
 use super::rotations::UpstreamCheckAnswer;
 use super::secret_text::SecretText;
 use super::status::FixedText;
@@ -26,6 +27,16 @@ pub struct FailureOutput {
     pub request_id: Option<String>,
     /// The errors in declarations with their places.
     pub errors: Vec<String>,
+    /// Whether the unchanged command may succeed later.
+    pub retryable: bool,
+    /// The time in seconds after which the broker asks to repeat the request.
+    pub retry_after_s: Option<u64>,
+    /// The approval that the request needs, or that it names.
+    pub approval_id: Option<String>,
+    /// The path of the approval on the agents' listener.
+    pub approval_uri: Option<String>,
+    /// A smaller request that would be allowed now.
+    pub instead: Option<SmallerRequestBody>,
 }
 
 /// `keyward approval show -o json`: the request, and its comparison with the usual requests of its agent.

@@ -35,12 +35,8 @@ pub struct ProblemBody {
     pub decision_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
-    /// The approval that the request needs, or that it names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval_id: Option<String>,
-    /// The path of the approval on the agents' listener.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval_uri: Option<String>,
+    #[serde(flatten)]
+    pub next: NextStepBody,
 }
 
 // Likewise; a client knows it by `error`.
@@ -58,10 +54,20 @@ pub struct OAuthBody {
     #[serde(default)]
     #[schemars(!default)]
     pub fix: Cow<'static, str>,
+    #[serde(default)]
+    #[schemars(!default)]
+    pub retryable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision_id: Option<String>,
+    #[serde(flatten)]
+    pub next: NextStepBody,
+}
+
+/// What a program can do after a refusal.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+pub struct NextStepBody {
     /// The approval that the request needs, or that it names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_id: Option<String>,

@@ -96,6 +96,11 @@ async fn details_of_another_form_are_refused_and_change_nothing() {
         let expected = (&json!("invalid_authorization_details"), &json!("authorization_details_invalid"));
         assert_eq!(told, expected, "{wrong}");
     }
+    // And the message names the element, the field, and what is allowed there
+    let refused = ask(&agent, &[("authorization_details", &with("action", json!(["read"])))]).await;
+    let said = refused["error_description"].as_str().unwrap();
+    assert!(said.contains("`authorization_details[0]` has the unknown field `action`"), "{said}");
+    assert!(said.contains("`actions`"), "{said}");
     let refused = ask(&agent, &[("authorization_details", "[]")]).await;
     assert_eq!(refused["code"], "scope_empty_or_too_long");
     assert!(broker.entries("token.minted").await.is_empty());

@@ -13,9 +13,9 @@ super::codes! {
     APPROVAL_WITHOUT_PERSON "approval_without_person" Denied:
         "a policy demands an approval, and the records do not say for which person the agent acts: nobody is known to be that person, or another one",
         "ask an operator to declare the `person` of the agent";
-    TOO_MANY_APPROVALS "too_many_approvals" Limited:
+    TOO_MANY_APPROVALS "too_many_approvals" Full:
         "16 requests for approval of this agent are pending, or the broker remembers as many requests as it can",
-        "wait until some of them are approved, denied or expired, or withdraw some";
+        "withdraw requests that you do not need: `keyward request list` lists the pending ones, `keyward request withdraw ID` withdraws one; or wait until some of them are approved, denied or expired";
     APPROVAL_UNKNOWN "approval_unknown" NotFound:
         "there is no approval of this id or code, or it ended more than a week ago",
         "check the id; operators list approvals with `keyward approval list`, and the ledger has earlier ones";
@@ -24,7 +24,7 @@ super::codes! {
         "wait and repeat it; `approval_uri` has the state";
     APPROVAL_DENIED "approval_denied" Denied:
         "an operator denied the request, or ended its approval",
-        "ask the operator for the reason before you ask again: `keyward audit list --kind approval.denied` names the operator";
+        "do not repeat the request unchanged: the agent sees the reason with `keyward request show ID` if the operator told it, and operators see it with `keyward approval show ID`";
     APPROVAL_EXPIRED "approval_expired" Denied:
         "the request was not approved within 24 hours, the approval was not used within an hour, or the time of its grant is over",
         "ask for a new approval: request the token without `approval`";

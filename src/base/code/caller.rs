@@ -119,7 +119,7 @@ super::codes! {
     UNSEAL_KEY_WRONG "unseal_key_wrong" Unauthenticated:
         "the passphrase, key or shares open no slot of the keyring",
         "check upper and lower case and the keyboard layout, or name another file; `keyward slot list` shows the slots";
-    LEASE_LIMIT_REACHED "lease_limit_reached" Limited:
+    LEASE_LIMIT_REACHED "lease_limit_reached" Full:
         "the agent has as many leases of this capability as `per_agent` of its declaration allows",
         "give up leases that you do not need (`keyward lease give-up ID`), or ask an operator to raise `per_agent`";
     TOO_MANY_CONNECTIONS "too_many_connections" Limited:

@@ -58,6 +58,8 @@ pub enum CodeClass {
     Conflict,
     /// Too many requests.
     Limited,
+    /// As many objects exist as may: the same request fails until one of them ends.
+    Full,
     /// The broker cannot carry out requests now, or cannot be reached.
     Unavailable,
     /// A bug or fault of the broker.

@@ -1,8 +1,12 @@
 use std::collections::BTreeSet;
 
-use crate::approvals::{self, Approval, ApprovalRequested, ApprovalTerms, OpenedApproval, Requester};
+use super::reads::own;
+use crate::approvals::{
+    self, Approval, ApprovalRequested, ApprovalTerms, Approvals, OpenedApproval, Requester,
+};
 use crate::authn::AgentPrincipal;
-use crate::base::{ApprovalId, Person, Timestamp, UserCode, code};
+use crate::base::limits::{APPROVALS_MAX, APPROVALS_PENDING_MAX};
+use crate::base::{ApprovalId, DecisionId, Person, Timestamp, UserCode, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
 use crate::broker::failure::Failure;
@@ -37,22 +41,15 @@ pub struct AskedApproval {
     pub code: UserCode,
     /// The state.
     pub state: ApprovalState,
+    /// The decision that opened it, which its entry records.
+    pub decision: Option<DecisionId>,
 }
 
 impl AskedApproval {
     fn of(approval: &Approval, now: Timestamp) -> Self {
-        let OpenedApproval { id, code, .. } = &approval.opened;
-        Self { approval: *id, code: *code, state: approval.state(now) }
+        let OpenedApproval { id, code, decision, .. } = &approval.opened;
+        Self { approval: *id, code: *code, state: approval.state(now), decision: *decision }
     }
-}
-
-/// The occasion of an approval.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Occasion {
-    /// A token request that was denied without it.
-    TokenRequest,
-    /// The agent asked for it.
-    Agent,
 }
 
 impl AgentServices {
@@ -68,7 +65,7 @@ impl AgentServices {
         let services = &*self.0;
         let request = MintRequest { asked: input.asked, ..input.request.into_request()? };
         let mut agent = services.admit(principal)?;
-        services.ask(&mut agent, &request, Occasion::Agent).await
+        services.ask(&mut agent, &request).await
     }
 
     /// The token request that the device code `id` of `principal` stands for.
@@ -77,14 +74,10 @@ impl AgentServices {
     /// [`Failure`] if it belongs to another agent, or is polled too fast.
     pub fn device_request(&self, principal: &AgentPrincipal, id: ApprovalId) -> Result<MintInput, Failure> {
         let (found, _) = self.0.state.read(|reading| {
-            let approvals = reading.unconditional().approvals();
-            let approval = approvals.get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
-            if !is_of(approval, principal) {
-                return Err(Failure::new(code::APPROVAL_OF_ANOTHER_AGENT).of_approval(id));
-            }
+            let approval = own(reading.unconditional(), principal, id)?;
             let request = &approval.opened.terms.request;
-            Ok(MintInput {
-                scope: request.capabilities.iter().map(|one| one.name.clone()).collect(),
+            Ok::<_, Failure>(MintInput {
+                scope: request.names().cloned().collect(),
                 resource: Some(request.audience.clone()),
                 life_s: approval.opened.requested_life_s,
                 details: approval.opened.is_detailed.then(RequestedActions::default),
@@ -106,8 +99,8 @@ enum AskStep {
     Open(Box<NeededApproval>),
     /// The request is allowed without one.
     NotNeeded,
-    /// The agent has too many pending requests.
-    Full,
+    /// No further approval of the agent can be opened.
+    Full(Box<Failure>),
     /// The code of the new approval is taken.
     CodeTaken,
     /// The request is denied whether it is approved or not.
@@ -129,11 +122,10 @@ impl Services {
         &self,
         agent: &mut AdmittedAgent,
         request: &MintRequest,
-        occasion: Occasion,
     ) -> Result<AskedApproval, Failure> {
         let _turn = self.notifications.approvals().opening(agent.caller().id).await;
         agent.waited();
-        let asked = retry_on_conflict!(self.ask_once(agent, request, occasion));
+        let asked = retry_on_conflict!(self.ask_once(agent, request));
         self.noting_clock_refusal(agent.caller(), "approval", asked).await
     }
 
@@ -141,7 +133,6 @@ impl Services {
         &self,
         agent: &mut AdmittedAgent,
         request: &MintRequest,
-        occasion: Occasion,
     ) -> Result<AskedApproval, AttemptError> {
         let issue = self.state.issuing()?;
         let (time, now, deciding) = (issue.time, issue.time.now(), self.deciding(issue));
@@ -156,7 +147,7 @@ impl Services {
             AskStep::Found(found) => return Ok(found),
             AskStep::Open(needed) => *needed,
             AskStep::NotNeeded => return Err(Failure::new(code::APPROVAL_NOT_NEEDED).into()),
-            AskStep::Full => return Err(Failure::new(code::TOO_MANY_APPROVALS).into()),
+            AskStep::Full(failure) => return Err((*failure).into()),
             AskStep::CodeTaken => return Err(AttemptError::Retry),
             AskStep::Denied(denial) => {
                 let denied = self.granted::<Mint>(&caller, "approval", Decision::Deny(*denial)).await;
@@ -173,15 +164,16 @@ impl Services {
                 person: needed.person,
                 source: caller.connection().map(|connection| connection.source),
             },
-            decision: (occasion == Occasion::TokenRequest).then_some(needed.basis.decision),
+            decision: Some(needed.basis.decision),
             terms: needed.terms,
             requested_life_s: request.life_s,
             is_detailed: request.details.is_some(),
         };
+        let decision = opened.decision;
         let change = opening(opened, &caller, &needed.basis)?;
         self.state.commit(change, preconditions, ()).await?.redeem();
         self.measure_approval(ApprovalOutcome::Requested, new.0);
-        Ok(AskedApproval { approval: new.0, code: new.1, state: ApprovalState::Pending })
+        Ok(AskedApproval { approval: new.0, code: new.1, state: ApprovalState::Pending, decision })
     }
 }
 
@@ -196,7 +188,7 @@ fn opening(
         agent: &opened.requester.name,
         instance: opened.requester.instance,
         approval: opened.id,
-        capabilities: request.capabilities.iter().map(|one| &one.name).collect(),
+        capabilities: request.names().collect(),
         audience: &request.audience,
         life_s: request.life_s,
         uses: request.uses,
@@ -217,6 +209,37 @@ fn opening(
     Ok(change.effect(Effect::Approval(approvals::Effect::Open(Box::new(opened)))))
 }
 
+/// How many requests a message names.
+const NAMED_MAX: usize = 5;
+
+/// The refusal of a further request: the same one fails until another request ends.
+fn too_many(approvals: &Approvals, caller: &AgentPrincipal, now: Timestamp) -> Failure {
+    let failure = Failure::new(code::TOO_MANY_APPROVALS);
+    let pending: Vec<&Approval> = approvals.pending_of(caller.agent(), now).collect();
+    if pending.len() < APPROVALS_PENDING_MAX {
+        let why =
+            format!("the broker remembers {APPROVALS_MAX} requests for approval, and none of them has ended");
+        let fix = "wait until requests of other agents end: operators list them with `keyward approval list`, and deny those that nobody needs";
+        return failure.because(why).mended_by(fix);
+    }
+    let why = format!("{} requests for approval of this agent are pending", pending.len());
+    let own: Vec<String> =
+        pending.iter().filter(|one| is_of(one, caller)).map(|one| one.opened.id.to_string()).collect();
+    let Some((first, further)) = own.split_first() else {
+        let fix = "all of them belong to other instances of this agent: withdraw one there (`keyward request withdraw ID`), or ask an operator to deny one";
+        return failure.because(why).mended_by(fix);
+    };
+    let further: Vec<&str> = further.iter().take(NAMED_MAX.saturating_sub(1)).map(String::as_str).collect();
+    let further = if further.is_empty() { String::new() } else { format!(" (or {})", further.join(", ")) };
+    let others = match pending.len().saturating_sub(own.len()) {
+        0 => String::new(),
+        others => format!("; {others} of them belong to other instances of this agent"),
+    };
+    failure.because(why).mended_by(format!(
+        "withdraw one that you do not need: `keyward request withdraw {first}`{further}; `keyward request list` lists them{others}"
+    ))
+}
+
 impl Reading<'_> {
     fn ask_step(&self, caller: &AgentPrincipal, decision: Decision<Mint>, code: UserCode) -> AskStep {
         let mut denial = match decision {
@@ -230,7 +253,7 @@ impl Reading<'_> {
                 return AskStep::Denied(Box::new(denial));
             }
         };
-        let names: BTreeSet<_> = terms.request.capabilities.iter().map(|one| one.name.clone()).collect();
+        let names: BTreeSet<_> = terms.request.names().cloned().collect();
         self.holds(caller.agent(), caller.instance(), caller.roles(), &names);
         let (approvals, now) = (self.approvals_of(caller.agent()), self.now());
         let digest = terms.request.digest();
@@ -243,7 +266,7 @@ impl Reading<'_> {
             return AskStep::Found(AskedApproval::of(found, now));
         }
         if !approvals.has_room_for(caller.agent(), now) {
-            return AskStep::Full;
+            return AskStep::Full(Box::new(too_many(approvals, caller, now)));
         }
         if !approvals.is_free(code) {
             return AskStep::CodeTaken;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::reads::within;
 use crate::approvals::Approval;
 use crate::base::limits::{
     APPROVAL_PREVIOUS_MAX, APPROVAL_USUAL_MAX, HEAVY_WAIT_S, PAGE_ENTRIES_MAX, REPORT_BASELINE_S,
     REPORT_ENTRIES_READ_MAX,
 };
-use crate::base::{ApprovalReference, Cancellation, CapabilityName, Scope, Timestamp, code};
+use crate::base::{ApprovalReference, Cancellation, CapabilityName, Scope, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
@@ -39,9 +40,7 @@ impl AdminServices {
     ) -> Result<ApprovalContextAnswer, Failure> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         let (approval, previous) = self.0.state.store.read(|world, _| {
-            let approval =
-                world.approvals().find(reference).filter(|one| is_within(records(world), one, scope));
-            let approval = approval.ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
+            let approval = within(world, scope, reference)?;
             Ok::<_, Failure>((approval.clone(), previous_requests(world, scope, approval, now)))
         })?;
         let (usual, entries) = self.usual_tokens(by, &approval, work)?;
@@ -94,13 +93,10 @@ fn previous_requests(
     approval: &Approval,
     now: Timestamp,
 ) -> Vec<PreviousApprovalAnswer> {
-    let wanted = |name: &CapabilityName| {
-        approval.opened.terms.request.capabilities.iter().any(|one| one.name == *name)
-    };
+    let is_wanted = |name: &CapabilityName| approval.opened.terms.request.names().any(|one| one == name);
     let is_alike = |one: &&Approval| {
-        let capabilities = &one.opened.terms.request.capabilities;
         one.opened_seq < approval.opened_seq
-            && capabilities.iter().any(|capability| wanted(&capability.name))
+            && one.opened.terms.request.names().any(is_wanted)
             && is_within(records(world), one, scope)
     };
     let answer = |one: &Approval| {
@@ -109,7 +105,7 @@ fn previous_requests(
             approval: one.opened.id,
             agent: one.opened.requester.name.clone(),
             state: one.state(now).as_str().into(),
-            capabilities: request.capabilities.iter().map(|capability| capability.name.clone()).collect(),
+            capabilities: request.names().cloned().collect(),
             opened_at: one.opened_at.to_string(),
             reason: request.reason.as_ref().map(ToString::to_string),
         }

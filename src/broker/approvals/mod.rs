@@ -2,6 +2,7 @@
 
 pub(in crate::broker) mod ask;
 mod context;
+mod eligibility;
 mod measures;
 mod reads;
 pub(in crate::broker) mod turns;

@@ -1,7 +1,12 @@
 use crate::approvals::{Approval, Approvals, keys};
-use crate::base::{AgentId, ApprovalId};
+use crate::authn::AgentPrincipal;
+use crate::base::{AgentId, ApprovalId, ApprovalReference, Reason, Scope, code};
+use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
+use crate::broker::services::Services;
+use crate::broker::world::{World, records};
 use crate::operators;
+use crate::policy::{is_of, is_within};
 
 impl<'w> Reading<'w> {
     /// The approval of this id.
@@ -22,5 +27,38 @@ impl<'w> Reading<'w> {
             self.acting_operator(operator);
             self.under(operators::keys::approval_keys(operator));
         }
+    }
+}
+
+/// The approval, if `principal` asked for it.
+pub(super) fn own<'w>(
+    world: &'w World,
+    principal: &AgentPrincipal,
+    id: ApprovalId,
+) -> Result<&'w Approval, Failure> {
+    let approval = world.approvals().get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
+    if is_of(approval, principal) {
+        Ok(approval)
+    } else {
+        Err(Failure::new(code::APPROVAL_OF_ANOTHER_AGENT).of_approval(id))
+    }
+}
+
+/// The approval, if it is within `scope`.
+pub(super) fn within<'w>(
+    world: &'w World,
+    scope: &Scope,
+    reference: ApprovalReference,
+) -> Result<&'w Approval, Failure> {
+    let found = world.approvals().find(reference).filter(|one| is_within(records(world), one, scope));
+    found.ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))
+}
+
+impl Services {
+    /// The reason of the vote in the entry `seq`; `None` if it has none, or if the entry cannot be read: the state of an
+    /// approval does not depend on it. Reads the ledger.
+    pub(super) fn reason_of_vote(&self, seq: u64) -> Option<Reason> {
+        let entries = self.state.store.entries(seq, 1).ok()?;
+        entries.into_iter().find(|entry| entry.seq == seq)?.cause.reason
     }
 }

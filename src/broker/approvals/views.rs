@@ -1,13 +1,48 @@
-use crate::approvals::{Approval, CastVote, PolicyDemand};
+use super::eligibility::refusal_of;
+use super::reads::within;
+use crate::approvals::{Approval, CastVote, OpenedApproval, PolicyDemand};
+use crate::authn::AgentPrincipal;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::base::{ApprovalReference, CapabilityName, Timestamp, code};
-use crate::broker::caller_services::AdminServices;
+use crate::base::{ApprovalReference, CapabilityName, Reason, Timestamp, code};
+use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
-use crate::policy::{Authorised, ReadApprovals, approved_by, is_within};
+use crate::policy::{Authorised, ReadApprovals, approved_by, is_of, is_within};
 use crate::wire::{
-    ApprovalAnswer, ApprovalDemandAnswer, ApprovalVerdict, ApprovalVoteAnswer, ApprovalsQuery, PageAnswer,
+    ApprovalAnswer, ApprovalDemandAnswer, ApprovalVerdict, ApprovalVoteAnswer, ApprovalsQuery,
+    GET_OWN_APPROVAL, OwnApprovalAnswer, PageAnswer,
 };
+
+impl AgentServices {
+    /// The requests for approval of the caller's instance, the newest first.
+    #[must_use]
+    pub fn own_approvals(&self, principal: &AgentPrincipal) -> Vec<OwnApprovalAnswer> {
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| {
+            let of_agent = world.approvals().of_agent(principal.agent()).rev();
+            of_agent.filter(|one| is_of(one, principal)).map(|one| own_answer(one, now)).collect()
+        })
+    }
+}
+
+/// An approval as its agent sees it.
+pub(super) fn own_answer(approval: &Approval, now: Timestamp) -> OwnApprovalAnswer {
+    let OpenedApproval { id, code, terms, decision, .. } = &approval.opened;
+    let state = approval.state(now);
+    OwnApprovalAnswer {
+        approval: *id,
+        approval_uri: GET_OWN_APPROVAL.path_to(id),
+        state: state.as_str().into(),
+        user_code: *code,
+        expires_at: (!state.is_ended()).then(|| approval.expires_at().to_string()),
+        uses_left: approval.uses_left(now),
+        capabilities: terms.request.names().cloned().collect(),
+        opened_at: approval.opened_at.to_string(),
+        reason: terms.request.reason.as_ref().map(ToString::to_string),
+        decision_id: *decision,
+        denial_reason: approval.told_reason().map(ToString::to_string),
+    }
+}
 
 impl AdminServices {
     /// The requests for approval within the operator's scope that fit `query`, the newest first.
@@ -32,28 +67,37 @@ impl AdminServices {
         })
     }
 
-    /// One request for approval.
+    /// One request for approval, with the reasons of the votes, and with the refusal that an approval by the operator would
+    /// get.
     ///
     /// # Errors
     /// [`Failure`] if there is none of this id or code within the operator's scope.
-    pub fn approval(
+    pub async fn approval(
         &self,
         by: &Authorised<ReadApprovals>,
         reference: ApprovalReference,
     ) -> Result<ApprovalAnswer, Failure> {
-        let now = self.0.state.clock.now();
-        self.0.state.store.read(|world, _| {
-            let found = world.approvals().find(reference);
-            let found = found.filter(|one| is_within(records(world), one, by.operator().scope()));
-            let found = found.ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
-            Ok(answer(world, found, now))
-        })
+        let (now, operator) = (self.0.state.clock.now(), by.operator());
+        let mut shown = self.0.state.store.read(|world, _| {
+            let found = within(world, operator.scope(), reference)?;
+            let refused_vote = refusal_of(world, found, operator, now).map(|code| code.as_str().into());
+            Ok::<_, Failure>(ApprovalAnswer { refused_vote, ..answer(world, found, now) })
+        })?;
+        let seqs: Vec<u64> = shown.votes.iter().map(|vote| vote.seq).collect();
+        let services = self.0.clone();
+        let read = move || seqs.into_iter().map(|seq| services.reason_of_vote(seq)).collect();
+        let reasons: Vec<Option<Reason>> =
+            tokio::task::spawn_blocking(read).await.map_err(|_| Failure::new(code::INTERNAL))?;
+        for (vote, reason) in shown.votes.iter_mut().zip(reasons) {
+            vote.reason = reason.map(|reason| reason.to_string());
+        }
+        Ok(shown)
     }
 }
 
 fn fits(approval: &Approval, query: &ApprovalsQuery, now: Timestamp) -> bool {
     let opened = &approval.opened;
-    let has = |name: &CapabilityName| opened.terms.request.capabilities.iter().any(|one| one.name == *name);
+    let has = |wanted: &CapabilityName| opened.terms.request.names().any(|name| name == wanted);
     query.after.is_none_or(|after| opened.id < after)
         && query.state.is_none_or(|state| approval.state(now) == state)
         && query.agent.as_ref().is_none_or(|agent| opened.requester.name == *agent)
@@ -83,6 +127,7 @@ fn answer(world: &World, approval: &Approval, now: Timestamp) -> ApprovalAnswer 
         approved_at: approval.approved_at.map(|at| at.to_string()),
         expires_at: (!state.is_ended()).then(|| approval.expires_at().to_string()),
         uses: approval.uses(),
+        refused_vote: None,
     }
 }
 
@@ -108,5 +153,6 @@ fn vote(vote: &CastVote) -> ApprovalVoteAnswer {
         verdict: verdict.as_str().into(),
         at: vote.at.to_string(),
         seq: vote.seq,
+        reason: None,
     }
 }

@@ -1,17 +1,17 @@
-use crate::approvals::{self, Approval, ApprovalApproved, ApprovalDenied, Ballot, CastVote, VoteText};
+use super::eligibility::{counting_vote_of, demands_newly_met, is_decided};
+use super::reads::within;
+use crate::approvals::{self, Approval, ApprovalApproved, ApprovalDenied, Ballot, VoteText};
 use crate::authn::OperatorPrincipal;
 use crate::base::encoding::base64url;
-use crate::base::{ApprovalId, Person, PolicyName, Reason, code};
+use crate::base::{ApprovalId, ApprovalReference, PolicyName, Reason, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, OperatorRequest};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
-use crate::broker::world::{Effect, records};
+use crate::broker::world::Effect;
 use crate::crypto::Digest;
 use crate::operators::{self, ApprovalKey, Operator};
-use crate::policy::{
-    Authorised, VoteApprovals, counts_for_any, demands_met_by, is_met_with, is_still_met, is_within, persons,
-};
+use crate::policy::{Authorised, VoteApprovals, is_met_with};
 use crate::wire::{ApprovalBallot, ApprovalState, ApprovalVerdict, VotedApprovalAnswer};
 
 /// The vote of an operator.
@@ -27,6 +27,24 @@ pub struct VoteInput {
     pub signature: Option<Vec<u8>>,
     /// The operator's reason.
     pub reason: Option<Reason>,
+    /// Whether the agent sees the reason of a denial.
+    pub tells_agent: bool,
+}
+
+/// What an operator votes.
+enum Verdict<'a> {
+    Approve(&'a VerifiedVote<'a>),
+    /// With the reason for the agent, if it is told.
+    Deny(Option<&'a Reason>),
+}
+
+impl<'a> Verdict<'a> {
+    const fn verified(&self) -> Option<&'a VerifiedVote<'a>> {
+        match self {
+            Self::Approve(verified) => Some(verified),
+            Self::Deny(_) => None,
+        }
+    }
 }
 
 /// A vote that approves, whose signature is verified.
@@ -58,9 +76,13 @@ impl AdminServices {
         }
         let verified = if approves { Some(self.verified(operator, id, input)?) } else { None };
         let request = OperatorRequest { idempotency: None, reason: input.reason.as_ref() };
-        let change = services.state.change(ChangeRequest::of(operator, request), |reading| {
-            decide(reading, operator, id, verified.as_ref())
-        });
+        let cast = match &verified {
+            Some(verified) => Verdict::Approve(verified),
+            None => Verdict::Deny(input.reason.as_ref().filter(|_| input.tells_agent)),
+        };
+        let change = services
+            .state
+            .change(ChangeRequest::of(operator, request), |reading| decide(reading, operator, id, &cast));
         let changed = change.await?;
         turns.changed();
         let seq = changed.seq();
@@ -82,12 +104,8 @@ impl AdminServices {
     ) -> Result<Option<VotedApprovalAnswer>, Failure> {
         let now = self.0.state.clock.now();
         let (found, _) = self.0.state.read(|reading| {
-            let approval = within(reading, operator, id)?;
-            let is_same =
-                |ballot: &Ballot| ballot.operator_id == operator.id() && ballot.approves == approves;
-            let records = reading.records();
-            let is_cast = |vote: &&CastVote| is_same(&vote.ballot) && counts_for_any(records, approval, vote);
-            let vote = approval.votes.iter().find(is_cast);
+            let approval = shown(reading, operator, id)?;
+            let vote = counting_vote_of(reading.records(), approval, operator, approves);
             Ok::<_, Failure>(vote.map(|vote| (approval.state(now), vote.seq)))
         });
         Ok(found?.map(|(state, seq)| VotedApprovalAnswer {
@@ -123,27 +141,26 @@ impl AdminServices {
     }
 }
 
-/// The approval, if it is within the scope of `operator`.
-pub(super) fn within<'w>(
+/// The approval `id`, on which the change relies, if it is within the scope of `operator`.
+fn shown<'w>(
     reading: &Reading<'w>,
     operator: &OperatorPrincipal,
     id: ApprovalId,
 ) -> Result<&'w Approval, Failure> {
-    let approval = reading.approval(id);
-    let approval = approval.filter(|one| is_within(records(reading.unconditional()), one, operator.scope()));
-    approval.ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))
+    reading.approval(id);
+    within(reading.unconditional(), operator.scope(), ApprovalReference::Id(id))
 }
 
 fn decide(
     reading: &Reading<'_>,
     principal: &OperatorPrincipal,
     id: ApprovalId,
-    verified: Option<&VerifiedVote<'_>>,
+    cast: &Verdict<'_>,
 ) -> Result<ChangeDraft<ApprovalState>, Failure> {
-    let approval = within(reading, principal, id)?;
+    let (approval, verified) = (shown(reading, principal, id)?, cast.verified());
     let state = approval.state(reading.now());
-    let is_approved = || state == ApprovalState::Approved && is_still_met(reading.records(), approval);
-    if state.is_ended() || (verified.is_some() && is_approved()) {
+    let is_decided = || is_decided(reading.records(), approval, reading.now());
+    if state.is_ended() || (verified.is_some() && is_decided()) {
         let why = format!("the approval is {state}");
         return Err(Failure::new(code::APPROVAL_ALREADY_ENDED).because(why).of_approval(id));
     }
@@ -164,7 +181,7 @@ fn decide(
         approves: verified.is_some(),
         meets,
     };
-    draft(reading, approval, ballot, verified)
+    draft(reading, approval, ballot, cast)
 }
 
 /// The policies whose demands a vote that approves counts for.
@@ -183,41 +200,45 @@ fn checked(
     if key != Some(verified.key) {
         return Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID));
     }
-    let meets = demands_met_by(reading.records(), approval, operator, reading.now()).map_err(Failure::new)?;
-    let person = operator.profile.person.as_ref().map(Person::folded).unwrap_or_default();
-    let demands = terms.demands.iter().filter(|demand| meets.contains(&demand.policy));
-    let is_new = demands
-        .map(|demand| persons(reading.records(), approval, demand))
-        .any(|persons| !persons.contains(&person));
-    if is_new { Ok(meets) } else { Err(Failure::new(code::APPROVER_ALREADY_VOTED)) }
+    demands_newly_met(reading.records(), approval, operator, reading.now()).map_err(Failure::new)
 }
 
 fn draft(
     reading: &Reading<'_>,
     approval: &Approval,
     ballot: Ballot,
-    verified: Option<&VerifiedVote<'_>>,
+    cast: &Verdict<'_>,
 ) -> Result<ChangeDraft<ApprovalState>, Failure> {
     let (id, terms) = (approval.opened.id, &approval.opened.terms);
     let vote = VoteText {
         person: ballot.person.as_ref(),
         approval: id,
-        capabilities: terms.request.capabilities.iter().map(|one| &one.name).collect(),
+        capabilities: terms.request.names().collect(),
         digest: terms.request.digest().in_hex(),
         rules_hash: terms.rules.in_hex(),
     };
     let (by, agent) = (&ballot.operator, &approval.opened.requester.name);
     let waited_s = reading.now().seconds_since(approval.opened_at);
-    let completes = verified.is_some() && is_met_with(reading.records(), approval, &ballot);
-    let draft = match verified {
-        Some(verified) => {
+    let completes = ballot.approves && is_met_with(reading.records(), approval, &ballot);
+    let draft = match cast {
+        Verdict::Approve(verified) => {
             let complete = completes;
             let state = if complete { ApprovalState::Approved } else { ApprovalState::Pending };
             let (signature, approval_key) = (base64url(verified.signature), verified.key.hex());
             let event = ApprovalApproved { by, agent, vote, complete, waited_s, signature, approval_key };
             ChangeDraft::new(&event, state)?
         }
-        None => ChangeDraft::new(&ApprovalDenied { by, agent, vote, waited_s }, ApprovalState::Denied)?,
+        Verdict::Deny(told) => {
+            let event = ApprovalDenied { by, agent, vote, waited_s, told_agent: told.is_some() };
+            ChangeDraft::new(&event, ApprovalState::Denied)?
+        }
     };
-    Ok(draft.effect(Effect::Approval(approvals::Effect::Vote { approval: id, ballot, completes })))
+    let draft = draft.effect(Effect::Approval(approvals::Effect::Vote { approval: id, ballot, completes }));
+    Ok(match cast {
+        Verdict::Deny(Some(reason)) => {
+            let reason = (*reason).clone();
+            draft.effect(Effect::Approval(approvals::Effect::Tell { approval: id, reason }))
+        }
+        Verdict::Deny(None) | Verdict::Approve(_) => draft,
+    })
 }

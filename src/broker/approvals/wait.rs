@@ -1,14 +1,13 @@
 use std::time::Duration;
 
-use crate::approvals::{Approval, OpenedApproval};
+use super::reads::own;
+use super::views::own_answer;
 use crate::authn::AgentPrincipal;
+use crate::base::ApprovalId;
 use crate::base::limits::APPROVAL_WAIT_S_MAX;
-use crate::base::{ApprovalId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
-use crate::broker::world::World;
-use crate::policy::is_of;
-use crate::wire::{ApprovalState, GET_OWN_APPROVAL, OwnApprovalAnswer};
+use crate::wire::{ApprovalState, OwnApprovalAnswer};
 
 /// How long a request waits while an approval is pending: at most [`APPROVAL_WAIT_S_MAX`] seconds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -58,32 +57,5 @@ impl AgentServices {
     ) -> Result<OwnApprovalAnswer, Failure> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| Ok(own_answer(own(world, principal, id)?, now)))
-    }
-}
-
-/// The approval, if `principal` asked for it.
-pub(super) fn own<'w>(
-    world: &'w World,
-    principal: &AgentPrincipal,
-    id: ApprovalId,
-) -> Result<&'w Approval, Failure> {
-    let approval = world.approvals().get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
-    if is_of(approval, principal) {
-        Ok(approval)
-    } else {
-        Err(Failure::new(code::APPROVAL_OF_ANOTHER_AGENT).of_approval(id))
-    }
-}
-
-pub(super) fn own_answer(approval: &Approval, now: Timestamp) -> OwnApprovalAnswer {
-    let OpenedApproval { id, code, .. } = &approval.opened;
-    let state = approval.state(now);
-    OwnApprovalAnswer {
-        approval: *id,
-        approval_uri: GET_OWN_APPROVAL.path_to(id),
-        state: state.as_str().into(),
-        user_code: *code,
-        expires_at: (!state.is_ended()).then(|| approval.expires_at().to_string()),
-        uses_left: approval.uses_left(now),
     }
 }

@@ -1,4 +1,5 @@
-use super::wait::{own, own_answer};
+use super::reads::own;
+use super::views::own_answer;
 use crate::approvals::{self, ApprovalWithdrawn};
 use crate::authn::AgentPrincipal;
 use crate::base::{ApprovalId, code};

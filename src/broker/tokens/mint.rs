@@ -1,7 +1,7 @@
 use crate::approvals;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
 use crate::base::{ApprovalId, CapabilityName, DecisionId, RequestFacts, Timestamp, TokenId, code};
-use crate::broker::approvals::ask::{AskedApproval, Occasion};
+use crate::broker::approvals::ask::AskedApproval;
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
@@ -96,7 +96,7 @@ impl AgentServices {
             None => {
                 services.measure_decision(DecisionOutcome::RequireApproval, &request.scope);
                 // Boxed: the future of a request that needs none stays small.
-                let asked = Box::pin(services.ask(&mut agent, &request, Occasion::TokenRequest)).await;
+                let asked = Box::pin(services.ask(&mut agent, &request)).await;
                 Err(asked.map_or_else(asked_instead, needed))
             }
         }
@@ -132,15 +132,15 @@ impl Services {
     }
 }
 
-/// The refusal of a request that needs the approval `asked`.
+/// The refusal of a request that needs the approval `asked`, with the decision that opened it: its entry explains both.
 fn needed(asked: AskedApproval) -> Failure {
-    let AskedApproval { approval, code, state, .. } = asked;
+    let AskedApproval { approval, code, state, decision } = asked;
     let why = if state == ApprovalState::Approved {
         format!("the request needs an approval; `{approval}` approves it, and the request does not name it")
     } else {
         format!("the request needs an approval, and `{approval}` (code {code}) is {state}")
     };
-    Failure::new(code::APPROVAL_REQUIRED).because(why).of_approval(approval)
+    Failure::new(code::APPROVAL_REQUIRED).because(why).of_approval(approval).of_decision(decision)
 }
 
 /// The refusal when the approval cannot be asked for. If the policies have changed since, the request can be repeated.

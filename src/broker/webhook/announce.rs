@@ -79,7 +79,7 @@ impl Services {
 
 fn body_of(approval: &Approval) -> Result<Vec<u8>, serde_json::Error> {
     let (opened, request) = (&approval.opened, &approval.opened.terms.request);
-    let capabilities: Vec<&CapabilityName> = request.capabilities.iter().map(|one| &one.name).collect();
+    let capabilities: Vec<&CapabilityName> = request.names().collect();
     let names: Vec<&str> = capabilities.iter().map(|name| name.as_str()).collect();
     let link = format!("keyward approval show {}", opened.code);
     serde_json::to_vec(&RequestedMessage {

@@ -12,7 +12,7 @@ impl Client {
     pub(crate) async fn own_approval(
         &self,
         id: &ApprovalId,
-        wait_s: u32,
+        wait_s: u64,
     ) -> Result<Received<OwnApprovalAnswer>, CommandFailure> {
         let prefer = header_value(&format!("wait={wait_s}"))?;
         let request = ClientRequest::to(GET_OWN_APPROVAL, id);

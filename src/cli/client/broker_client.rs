@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::header::RETRY_AFTER;
 use serde::de::DeserializeOwned;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -271,7 +272,9 @@ impl Client {
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
-        Err(refusal(response.status, response.body.expose()))
+        let retry_after_s =
+            response.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Err(refusal(response.status, response.body.expose(), retry_after_s))
     }
 
     /// The failure, with the details of the client's certificate if the broker refused it.

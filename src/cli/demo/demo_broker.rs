@@ -17,7 +17,7 @@ use crate::base::{Entropy, Sensitive, SystemEntropy};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
 use crate::console::signals::EndSignals;
-use crate::console::{CommandFailure, Console, Refused};
+use crate::console::{CommandFailure, Console, NextSteps, Refused};
 use crate::wire::FailureOutput;
 use crate::wire::{Nothing, READINESS};
 
@@ -222,7 +222,8 @@ impl DemoBroker {
         let FailureOutput {
             code, detail: why, fix, decision_id: decision, request_id: request, errors, ..
         } = refusal(&output)?;
-        let refused = Refused { code, why, fix, decision, request, places: errors };
+        let next = NextSteps::default();
+        let refused = Refused { code, why, fix, decision, request, places: errors, next };
         Err(CommandFailure::of_broker(0, refused))
     }
 

@@ -7,6 +7,18 @@ pub(super) const OF_APPROVALS: &[(&str, [&str; 2])] = &[
             "keyward request orders.write --reason \"ticket 17\" --for 30m --wait",
         ],
     ),
+    ("request list", ["keyward request list", "keyward request list --all -o json"]),
+    (
+        "request show",
+        ["keyward request show WDJB-MJHT", "keyward request show appr_06h2htbrfhs6388gu9e2l31ivk -o json"],
+    ),
+    (
+        "request withdraw",
+        [
+            "keyward request withdraw WDJB-MJHT",
+            "keyward request withdraw appr_06h2htbrfhs6388gu9e2l31ivk -o json",
+        ],
+    ),
     ("approval list", ["keyward approval list", "keyward approval list --all --agent deploy-bot -o json"]),
     (
         "approval show",
@@ -23,7 +35,7 @@ pub(super) const OF_APPROVALS: &[(&str, [&str; 2])] = &[
         "approval deny",
         [
             "keyward approval deny WDJB-MJHT",
-            "keyward approval deny WDJB-MJHT --reason \"not during the freeze\"",
+            "keyward approval deny WDJB-MJHT --reason \"not during the freeze\" --tell-agent",
         ],
     ),
     ("approval key create", ["keyward approval key create", "keyward approval key create --replace"]),

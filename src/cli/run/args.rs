@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use rustix::process::Signal;
 
-use crate::base::{NameError, SecretName};
+use crate::base::{ApprovalId, NameError, Reason, SecretName};
 use crate::console::{CommandFailure, duration_s};
 
 /// `keyward run`
@@ -39,6 +39,23 @@ pub(super) struct RunTokenArgs {
     /// Also put the first token into this environment variable; it is not renewed there
     #[arg(long, value_name = "VARIABLE", requires = "capabilities")]
     pub(super) env: Option<String>,
+    /// The approval
+    #[command(flatten)]
+    pub(super) approval: RunApprovalArgs,
+}
+
+/// The approval of the token of `keyward run`.
+#[derive(Args, Debug)]
+pub(super) struct RunApprovalArgs {
+    /// Use this approval for the token and its renewals, e.g. one of `keyward request CAPABILITY --for 30m`; an approval of one token serves no renewal
+    #[arg(long, value_name = "ID", requires = "capabilities")]
+    pub(super) approval: Option<ApprovalId>,
+    /// Ask for an approval with this reason if the token needs one, and start the command once it is approved
+    #[arg(long, value_name = "REASON", requires = "capabilities", conflicts_with = "approval")]
+    pub(super) request_approval: Option<Reason>,
+    /// Time in which the requested approval serves renewals of the token, e.g. 30m; without it the token is not renewed
+    #[arg(long, value_name = "DURATION", requires = "request_approval", value_parser = duration_s)]
+    pub(super) approval_for: Option<u32>,
 }
 
 /// The files that `keyward run` writes, and what it does when a secret changes.
@@ -73,9 +90,9 @@ pub struct CompanionArgs {
     /// Remaining life of the first token, in seconds
     #[arg(long, default_value = "0", value_name = "SECONDS")]
     pub(super) life: u64,
-    /// Audience of the token
-    #[arg(long, value_name = "URI")]
-    pub(super) resource: Option<String>,
+    /// The renewals of the token
+    #[command(flatten)]
+    pub(super) renewal: RenewalArgs,
     /// A secret that the command has, with its version
     #[arg(long = "known", value_name = "SECRET=VERSION")]
     pub(super) known: Vec<String>,
@@ -87,6 +104,20 @@ pub struct CompanionArgs {
     pub(super) second: bool,
     /// The capabilities
     pub(super) capabilities: Vec<String>,
+}
+
+/// The renewals of the token of `keyward companion`.
+#[derive(Args, Debug)]
+pub(super) struct RenewalArgs {
+    /// Audience of the token
+    #[arg(long, value_name = "URI")]
+    pub(super) resource: Option<String>,
+    /// The approval that renewals of the token use
+    #[arg(long, value_name = "ID")]
+    pub(super) approval: Option<ApprovalId>,
+    /// Whether the token is not renewed
+    #[arg(long)]
+    pub(super) no_renewal: bool,
 }
 
 /// The signals that a change can send.

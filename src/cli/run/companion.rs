@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal, setsid};
 
-use super::args::{ChangeSignal, CompanionArgs};
+use super::args::{ChangeSignal, CompanionArgs, RenewalArgs};
 use super::process_end::end_of;
 use super::sources::{Refusals, SecretSource, Versions};
-use super::token_file::TokenFile;
+use super::token_file::{Renewal, RenewalRequest, TokenFile};
 use super::watched_files::{TemplateFiles, changes};
 use crate::base::{Clock, SecretName, SystemClock, code};
 use crate::cli::client::Attempts;
@@ -100,8 +100,15 @@ impl<'a> Watch<'a> {
     fn new(home: &'a Path, args: &CompanionArgs, process: OwnedFd) -> Result<Self, CommandFailure> {
         let clock = SystemClock::new();
         let now = clock.elapsed();
+        let RenewalArgs { resource, approval, no_renewal } = &args.renewal;
+        let renewal = match *approval {
+            _ if *no_renewal => Renewal::Never,
+            Some(approval) => Renewal::With(approval),
+            None => Renewal::Plain,
+        };
         let token = args.dir.as_ref().map(|dir| {
-            TokenFile::existing(dir, args.capabilities.join(" "), args.resource.clone(), args.life, now)
+            let (scope, resource) = (args.capabilities.join(" "), resource.clone());
+            TokenFile::existing(dir, RenewalRequest { scope, resource, renewal }, args.life, now)
         });
         let is_watching = !args.files.templates.is_empty() || args.files.on_change.is_some();
         let interval = Duration::from_secs(args.files.check_every_s());
@@ -144,6 +151,9 @@ impl<'a> Watch<'a> {
         let Some(token) = &mut self.token else { return };
         let now = self.clock.elapsed();
         let removed = match token.remove_expired(now) {
+            Ok(true) if token.renew_at() == Duration::MAX => {
+                Some("the token has expired; its file is removed, and there will be no new one".to_owned())
+            }
             Ok(true) => {
                 Some("the token has expired; its file is removed until the broker gives a new one".to_owned())
             }
@@ -159,6 +169,10 @@ impl<'a> Watch<'a> {
             let now = self.clock.elapsed();
             match renewed {
                 Ok(()) => said.extend(self.token_attempts.succeeded(now).map(again)),
+                Err(failure) if token.ends_renewals(&failure) => {
+                    self.token_attempts.retry_now();
+                    said.push(no_further(&failure, &token.described(now)));
+                }
                 Err(failure) => said.extend(
                     self.token_attempts
                         .failed(&failure, now)
@@ -206,6 +220,15 @@ fn cannot(failure: &CommandFailure, time: Duration, state: &str) -> String {
         failure.why(),
         failure.code(),
         failure.fix()
+    )
+}
+
+/// The message about an approval that gives no further token.
+fn no_further(failure: &CommandFailure, state: &str) -> String {
+    format!(
+        "the token is not renewed any more: {} ({}); {state}; the command goes on without a new token;          ask for another approval, and start the command again",
+        failure.why(),
+        failure.code()
     )
 }
 

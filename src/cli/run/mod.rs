@@ -1,6 +1,7 @@
 //! `keyward run`: a command with a token in a file, secrets in its environment, and files from templates. A companion
 //! process keeps the token and the files up to date while the command runs.
 
+mod approval;
 mod args;
 mod companion;
 mod process_end;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use super::approval::{all_granted, explained, renewal};
 use super::args::{EnvSecret, RunArgs, TOKEN_FILE, check_variable};
 use super::sources::{SecretSource, SecretValues};
-use super::token_file::TokenFile;
+use super::token_file::{Renewal, TokenFile};
 use super::watched_files::TemplateFiles;
 use crate::base::encoding::hex;
 use crate::base::{Entropy, SecretName, SystemEntropy, code, io_reason};
@@ -32,8 +33,14 @@ struct Plan<'a> {
 
 /// What the broker gave for the command.
 struct Credentials {
-    token: Option<Received<TokenAnswer>>,
+    token: Option<Minted>,
     values: Arc<SecretValues>,
+}
+
+/// The token of the command.
+struct Minted {
+    answer: Received<TokenAnswer>,
+    renewal: Renewal,
 }
 
 /// Gets the credentials, writes token and files so that only their owner can read them, starts a companion process that
@@ -59,7 +66,7 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), CommandFailur
     command.args(rest).env(HOME_VARIABLE, absolute_home(home)?);
     if let (Some(dir), Some(minted)) = (&dir, &credentials.token) {
         command.env(TOKEN_FILE, TokenFile::path_in(dir));
-        command.envs(args.token.env.iter().map(|name| (name, minted.access_token.value().expose())));
+        command.envs(args.token.env.iter().map(|name| (name, minted.answer.access_token.value().expose())));
     }
     command.envs(plan.variables(&credentials.values)?);
     // Returns only on failure; the companion removes the files when this process ends.
@@ -70,21 +77,6 @@ fn ended() -> CommandFailure {
     CommandFailure::new(code::COMMAND_FAILED)
         .because("a signal ended `keyward run` before the command started")
         .mended_by("run it again if the signal was not meant for it")
-}
-
-/// Refuses a token without some of the capabilities: the command relies on all of them.
-fn all_granted(capabilities: &[String], scope: &str) -> Result<(), CommandFailure> {
-    let granted: BTreeSet<&str> = scope.split_whitespace().collect();
-    let requested: BTreeSet<&str> = capabilities.iter().flat_map(|names| names.split_whitespace()).collect();
-    let left_out: Vec<String> = requested.difference(&granted).map(|name| format!("`{name}`")).collect();
-    if left_out.is_empty() {
-        return Ok(());
-    }
-    let why = format!(
-        "the token would be without {}: no role of this agent holds it, or it is suspended; the command was not started",
-        left_out.join(", ")
-    );
-    Err(CommandFailure::new(code::CAPABILITY_NOT_GRANTED).because(why))
 }
 
 impl<'a> Plan<'a> {
@@ -112,13 +104,7 @@ impl<'a> Plan<'a> {
     async fn gather(&mut self) -> Result<Credentials, CommandFailure> {
         let token = match self.args.token.capabilities.join(" ") {
             scope if scope.is_empty() => None,
-            scope => {
-                let client = agent_client(self.home).await?;
-                let request = TokenRequest::for_scope(scope, self.args.token.resource.clone());
-                let minted = request.fresh(&client).await?;
-                all_granted(&self.args.token.capabilities, &minted.scope)?;
-                Some(minted)
-            }
+            scope => Some(self.mint(scope).await?),
         };
         if self.secrets.is_empty() && self.args.files.templates.is_empty() {
             return Ok(Credentials { token, values: Arc::default() });
@@ -132,6 +118,18 @@ impl<'a> Plan<'a> {
         // Before the command starts: a value may not fit into a variable.
         self.variables(&update.values)?;
         Ok(Credentials { token, values: update.values })
+    }
+
+    /// Gets the token, with the approval if it needs one.
+    async fn mint(&self, scope: String) -> Result<Minted, CommandFailure> {
+        let (args, console) = (&self.args.token, Console::new(Format::Table));
+        let approval = args.approved(self.home, &console).await?;
+        let client = agent_client(self.home).await?;
+        let request = TokenRequest::for_scope(scope, args.resource.clone()).approved_by(approval);
+        let answer = request.fresh(&client).await.map_err(explained)?;
+        all_granted(&args.capabilities, &answer.scope)?;
+        let renewal = renewal(&client, approval, &answer, &console).await;
+        Ok(Minted { answer, renewal })
     }
 
     /// The environment variables with secrets.
@@ -163,7 +161,7 @@ impl<'a> Plan<'a> {
         SystemEntropy.fill(&mut random);
         let dir = runtime_dir().join(format!("keyward-run-{}", hex(&random)));
         private_dir(&dir).map_err(|error| CommandFailure::of_file(&dir, &error))?;
-        let begun = TokenFile::store(&TokenFile::path_in(&dir), minted);
+        let begun = TokenFile::store(&TokenFile::path_in(&dir), &minted.answer);
         let begun = begun.and_then(|()| self.start_companion(Some(&dir), credentials));
         begun.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
         Ok(Some(dir))
@@ -185,7 +183,16 @@ impl<'a> Plan<'a> {
             .arg(self.home)
             .args(["--watch", &std::process::id().to_string()]);
         if let (Some(dir), Some(minted)) = (dir, &credentials.token) {
-            between.arg("--dir").arg(dir).args(["--life", &minted.expires_in.to_string()]);
+            between.arg("--dir").arg(dir).args(["--life", &minted.answer.expires_in.to_string()]);
+            match minted.renewal {
+                Renewal::Plain => {}
+                Renewal::With(approval) => {
+                    between.arg("--approval").arg(approval.to_string());
+                }
+                Renewal::Never => {
+                    between.arg("--no-renewal");
+                }
+            }
         }
         let RunArgs { token, files, .. } = self.args;
         between.args(token.resource.iter().flat_map(|resource| ["--resource", resource]));

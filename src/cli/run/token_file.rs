@@ -2,7 +2,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::Sensitive;
+use crate::base::code::{self, Code};
+use crate::base::{ApprovalId, Sensitive};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::agent_client;
 use crate::cli::verbs::token::TokenRequest;
@@ -16,8 +17,7 @@ use crate::wire::TokenAnswer;
 #[derive(Debug)]
 pub(super) struct TokenFile {
     path: PathBuf,
-    scope: String,
-    resource: Option<String>,
+    request: RenewalRequest,
     renew_at: Duration,
     expires_at: Duration,
     content: Content,
@@ -26,6 +26,38 @@ pub(super) struct TokenFile {
     /// The thumbprint of the agent's certificate that was seen last.
     certificate: Option<String>,
 }
+
+/// The request of a renewal.
+#[derive(Clone, Debug)]
+pub(super) struct RenewalRequest {
+    pub(super) scope: String,
+    pub(super) resource: Option<String>,
+    pub(super) renewal: Renewal,
+}
+
+/// Whether a token is renewed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Renewal {
+    /// The token needs no approval.
+    Plain,
+    /// Each renewal is a use of this approval.
+    With(ApprovalId),
+    /// The approval of the token gives no further one.
+    Never,
+}
+
+/// The codes that say that an approval gives no further token.
+const APPROVAL_IS_OVER: [Code; 9] = [
+    code::APPROVAL_USED,
+    code::APPROVAL_EXPIRED,
+    code::APPROVAL_DENIED,
+    code::APPROVAL_WITHDRAWN,
+    code::APPROVAL_UNKNOWN,
+    code::APPROVAL_REQUEST_DIFFERS,
+    code::APPROVAL_RULES_CHANGED,
+    code::APPROVAL_OF_ANOTHER_AGENT,
+    code::APPROVER_INELIGIBLE,
+];
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Content {
@@ -49,19 +81,13 @@ impl TokenFile {
     }
 
     /// The file in `dir`, whose token lives for another `life_s` seconds from `now` on.
-    pub(super) fn existing(
-        dir: &Path,
-        scope: String,
-        resource: Option<String>,
-        life_s: u64,
-        now: Duration,
-    ) -> Self {
+    pub(super) fn existing(dir: &Path, request: RenewalRequest, life_s: u64, now: Duration) -> Self {
         let path = Self::path_in(dir);
         let token = fs::read_to_string(&path).ok().map(Sensitive::new);
         let bound_to = token.and_then(|token| bound_to(token.expose()));
         let (renew_at, expires_at, content) = (now, now, Content::Token);
         let certificate = bound_to.clone();
-        let mut file = Self { path, scope, resource, renew_at, expires_at, content, bound_to, certificate };
+        let mut file = Self { path, request, renew_at, expires_at, content, bound_to, certificate };
         file.lives_for(life_s, now);
         file
     }
@@ -72,8 +98,8 @@ impl TokenFile {
         self.content = Content::Token;
     }
 
-    pub(super) const fn renew_at(&self) -> Duration {
-        self.renew_at
+    pub(super) fn renew_at(&self) -> Duration {
+        if self.request.renewal == Renewal::Never { Duration::MAX } else { self.renew_at }
     }
 
     /// When the file has to be removed; `None` if it is.
@@ -97,13 +123,25 @@ impl TokenFile {
     /// Gets a new token, at `now`.
     pub(super) async fn renew(&mut self, home: &Path, now: Duration) -> Result<(), CommandFailure> {
         let client = agent_client(home).await?;
-        let minted =
-            TokenRequest::for_scope(self.scope.clone(), self.resource.clone()).fresh(&client).await?;
+        let RenewalRequest { scope, resource, renewal } = self.request.clone();
+        let approval = if let Renewal::With(approval) = renewal { Some(approval) } else { None };
+        let request = TokenRequest::for_scope(scope, resource).approved_by(approval);
+        let minted = request.fresh(&client).await?;
         Self::store(&self.path, &minted)?;
         self.bound_to = bound_to(minted.access_token.value().expose());
         self.certificate.clone_from(&self.bound_to);
         self.lives_for(u64::from(minted.expires_in), now);
         Ok(())
+    }
+
+    /// Whether `failure` says that the approval of the token gives no further one: then the token is renewed no more.
+    pub(super) fn ends_renewals(&mut self, failure: &CommandFailure) -> bool {
+        let is_over = matches!(self.request.renewal, Renewal::With(_))
+            && APPROVAL_IS_OVER.iter().any(|code| code.as_str() == failure.code());
+        if is_over {
+            self.request.renewal = Renewal::Never;
+        }
+        is_over
     }
 
     /// Removes the file if its token has expired at `now`: a program that reads the file would send a dead token. Whether
@@ -148,12 +186,33 @@ fn present_certificate(home: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn request(renewal: Renewal) -> RenewalRequest {
+        RenewalRequest { scope: "a".to_owned(), resource: None, renewal }
+    }
+
+    #[test]
+    fn token_is_renewed_while_its_approval_gives_further_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Duration::from_secs(1000);
+        let approval = ApprovalId::mint(crate::base::Timestamp::from_s(1), &crate::base::SystemEntropy);
+        let mut file = TokenFile::existing(dir.path(), request(Renewal::With(approval)), 100, now);
+        for passing in [code::BROKER_UNREACHABLE, code::RATE_LIMITED, code::POLICY_DENIED] {
+            assert!(!file.ends_renewals(&CommandFailure::new(passing)), "{passing}");
+        }
+        assert_eq!(file.renew_at(), Duration::from_secs(1050));
+        assert!(file.ends_renewals(&CommandFailure::new(code::APPROVAL_USED)));
+        assert_eq!(file.renew_at(), Duration::MAX);
+        assert_eq!(file.remove_at(), Some(Duration::from_secs(1100)), "the token is valid until its end");
+        let mut plain = TokenFile::existing(dir.path(), request(Renewal::Plain), 100, now);
+        assert!(!plain.ends_renewals(&CommandFailure::new(code::APPROVAL_USED)));
+    }
+
     #[test]
     fn a_token_of_a_former_certificate_is_not_called_valid() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(TokenFile::path_in(dir.path()), "token").unwrap();
         let now = Duration::from_secs(1000);
-        let mut file = TokenFile::existing(dir.path(), "a".to_owned(), None, 100, now);
+        let mut file = TokenFile::existing(dir.path(), request(Renewal::Plain), 100, now);
         file.bound_to = Some("former".to_owned());
         file.certificate = Some("new".to_owned());
         assert!(file.described(now).contains("former certificate"), "{}", file.described(now));
@@ -166,7 +225,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(TokenFile::path_in(dir.path()), "token").unwrap();
         let at = Duration::from_secs;
-        let mut file = TokenFile::existing(dir.path(), "a".to_owned(), None, 100, at(1000));
+        let mut file = TokenFile::existing(dir.path(), request(Renewal::Plain), 100, at(1000));
         assert_eq!((file.renew_at(), file.remove_at()), (at(1050), Some(at(1100))));
         assert_eq!(file.described(at(1040)), "the present token is valid for another 60 s");
         assert!(!file.remove_expired(at(1099)).unwrap());

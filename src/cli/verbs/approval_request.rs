@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::own_approvals::RequestCommand;
 use super::token::token_arguments;
-use crate::base::{CapabilityName, Reason, code};
-use crate::cli::client::{Client, Received};
+use crate::base::{CapabilityName, Reason};
+use crate::cli::approval_answer::{AnswerWait, refusal_of, state_of};
+use crate::cli::client::Received;
 use crate::cli::session::{VerbSession, sent_reason};
 use crate::console::{CommandFailure, duration_s};
 use crate::wire::{ApprovalState, Nothing, OPEN_APPROVAL, OpenApprovalBody, OwnApprovalAnswer};
@@ -12,12 +14,15 @@ use crate::wire::{ApprovalState, Nothing, OPEN_APPROVAL, OpenApprovalBody, OwnAp
 /// `keyward request`
 #[derive(Args, Debug)]
 pub struct RequestArgs {
+    /// A verb for existing requests
+    #[command(subcommand)]
+    pub command: Option<RequestCommand>,
     /// The capabilities of the tokens
     #[arg(required = true, value_name = "CAPABILITY")]
     capabilities: Vec<String>,
     /// Reason for the approver, in one line; the ledger keeps it
-    #[arg(long, value_name = "TEXT")]
-    reason: Reason,
+    #[arg(long, required = true, value_name = "TEXT")]
+    reason: Option<Reason>,
     /// Time in which the approval can be used, from its first use on, e.g. 30m; without it one token within an hour
     #[arg(long = "for", value_name = "DURATION", value_parser = duration_s)]
     grant_life_s: Option<u32>,
@@ -30,53 +35,65 @@ pub struct RequestArgs {
     /// Life of each token, e.g. 90s or 15m; the capability limits it
     #[arg(long, value_parser = duration_s, value_name = "DURATION")]
     expires_in: Option<u32>,
-    /// Wait for the answer, 10 minutes at most or for this time
-    #[arg(long, value_parser = duration_s, value_name = "DURATION", num_args = 0..=1, require_equals = true,
-          default_missing_value = "10m")]
-    wait: Option<u32>,
+    /// Wait for the answer until the request expires, or at most for this time; a restart of the broker does not end the wait
+    #[arg(long, value_parser = wait_limit, value_name = "DURATION", num_args = 0..=1, require_equals = true,
+          default_missing_value = "")]
+    wait: Option<WaitLimit>,
 }
 
-/// Longest time for which one request waits, in seconds: shorter than the time for a response.
-const WAIT_ONCE_S: u32 = 20;
-/// Pause after a response that came at once although the request is pending: the broker has no place for a further waiter.
-const PAUSE: Duration = Duration::from_secs(2);
+/// How long `--wait` waits.
+#[derive(Clone, Copy, Debug)]
+enum WaitLimit {
+    Expiry,
+    Time(Duration),
+}
+
+fn wait_limit(text: &str) -> Result<WaitLimit, String> {
+    if text.is_empty() {
+        return Ok(WaitLimit::Expiry);
+    }
+    duration_s(text).map(|wait_s| WaitLimit::Time(Duration::from_secs(wait_s.into())))
+}
 
 impl RequestArgs {
     /// Asks for an approval, and waits for the answer if told so.
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        if let Some(command) = &self.command {
+            return command.run(session).await;
+        }
+        let Some(reason) = &self.reason else {
+            return Err(CommandFailure::usage("there is no reason for the approver", "add `--reason TEXT`"));
+        };
         let client = session.agent().await?;
         let names: Result<Vec<CapabilityName>, _> =
             self.capabilities.iter().map(|name| name.parse()).collect();
         let body = OpenApprovalBody {
             capabilities: names?,
-            reason: sent_reason(&self.reason, session.console),
+            reason: sent_reason(reason, session.console),
             resource: self.resource.clone(),
             life_s: self.expires_in,
             grant_life_s: self.grant_life_s,
             uses: self.uses,
         };
         let mut approval = client.call(OPEN_APPROVAL, &Nothing, &body).await?;
-        if let Some(wait_s) = self.wait {
-            self.say_pending(&approval, session);
-            approval = answered(&client, approval, wait_s).await?;
+        if let Some(limit) = self.wait {
+            self.say_waiting(&approval, session);
+            let longest = match limit {
+                WaitLimit::Expiry => None,
+                WaitLimit::Time(time) => Some(time),
+            };
+            let VerbSession { home, console } = session;
+            approval = AnswerWait { home, console, prefix: "", longest }.answered(approval).await?;
         }
         session.print(&approval, |approval| self.said(approval));
-        match state_of(&approval) {
-            Some(ApprovalState::Approved) => Ok(()),
-            Some(ApprovalState::Pending) if self.wait.is_none() => Ok(()),
-            Some(ApprovalState::Pending) => Err(CommandFailure::new(code::APPROVAL_PENDING)),
-            Some(ApprovalState::Denied) => Err(CommandFailure::new(code::APPROVAL_DENIED)),
-            Some(ApprovalState::Used) => Err(CommandFailure::new(code::APPROVAL_USED)),
-            Some(ApprovalState::Expired) => Err(CommandFailure::new(code::APPROVAL_EXPIRED)),
-            Some(ApprovalState::Withdrawn) => Err(CommandFailure::new(code::APPROVAL_WITHDRAWN)),
-            // A state of a newer broker, which was printed.
-            None => Ok(()),
-        }
+        let is_pending = state_of(&approval) == Some(ApprovalState::Pending);
+        let refusal = refusal_of(&approval).filter(|_| !is_pending || self.wait.is_some());
+        refusal.map_or(Ok(()), Err)
     }
 
-    fn say_pending(&self, approval: &OwnApprovalAnswer, session: VerbSession<'_>) {
+    fn say_waiting(&self, approval: &Received<OwnApprovalAnswer>, session: VerbSession<'_>) {
         if state_of(approval) == Some(ApprovalState::Pending) && !session.console.is_json() {
-            session.console.say(&self.said(approval));
+            session.console.say(&format!("{}; waiting for the answer", self.said(approval)));
         }
     }
 
@@ -96,31 +113,4 @@ impl RequestArgs {
         };
         format!("{id} is {state}{until}{next}")
     }
-}
-
-fn state_of(approval: &OwnApprovalAnswer) -> Option<ApprovalState> {
-    ApprovalState::ALL.into_iter().find(|state| *state.as_str() == *approval.state)
-}
-
-/// The approval once it is no longer pending, or after `wait_s` seconds.
-async fn answered(
-    client: &Client,
-    mut approval: Received<OwnApprovalAnswer>,
-    wait_s: u32,
-) -> Result<Received<OwnApprovalAnswer>, CommandFailure> {
-    let begun = tokio::time::Instant::now();
-    while state_of(&approval) == Some(ApprovalState::Pending) {
-        let waited = begun.elapsed().as_secs();
-        let left = u64::from(wait_s).saturating_sub(waited);
-        if left == 0 {
-            break;
-        }
-        let wait = u32::try_from(left).unwrap_or(WAIT_ONCE_S).min(WAIT_ONCE_S);
-        let asked = tokio::time::Instant::now();
-        approval = client.own_approval(&approval.approval, wait).await?;
-        if state_of(&approval) == Some(ApprovalState::Pending) && asked.elapsed() < PAUSE {
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-    Ok(approval)
 }

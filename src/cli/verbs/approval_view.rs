@@ -1,6 +1,6 @@
 //! A request for approval as an approver sees it.
 
-use crate::base::code;
+use crate::base::code::{self, Code};
 use crate::cli::table::{Row, columns};
 use crate::console::{CommandFailure, escaped_line, visible};
 use crate::crypto::{Digest, sha256};
@@ -83,7 +83,14 @@ pub(super) fn stated_lines(answer: &ApprovalAnswer) -> Vec<Line> {
     let others = answer.policies.iter().filter(|policy| !named(policy.as_str()));
     lines.extend(others.map(|policy| ("rule", format!("{policy}: restricts the request"))));
     lines.extend(answer.votes.iter().map(|vote| ("vote", vote_text(vote))));
+    lines.extend(answer.refused_vote.as_ref().map(|code| ("you", refused_text(code))));
     lines
+}
+
+/// Why an approval by the operator would not count.
+fn refused_text(code: &str) -> String {
+    let meaning = code.parse().map(|known: Code| format!(": {}", known.meaning())).unwrap_or_default();
+    format!("cannot approve it ({}){meaning}", shown(code))
 }
 
 /// How the request differs from what the agent usually does.
@@ -129,7 +136,8 @@ fn demand_text(demand: &ApprovalDemandAnswer) -> String {
 
 fn vote_text(vote: &ApprovalVoteAnswer) -> String {
     let (verdict, at) = (shown(&vote.verdict), shown(&vote.at));
-    format!("{verdict} by {} at {at} (ledger entry {})", vote.operator, vote.seq)
+    let reason = vote.reason.as_ref().map(|reason| format!(": {}", quoted(reason))).unwrap_or_default();
+    format!("{verdict} by {} at {at} (ledger entry {}){reason}", vote.operator, vote.seq)
 }
 
 /// A name or another short text of the broker.

@@ -6,7 +6,7 @@ use super::approval_view::{
     Line, context_lines, digest_of, previous_rows, signed_lines, stated_lines, text_of,
 };
 use crate::base::encoding::base64url;
-use crate::base::{AgentName, ApprovalReference, CapabilityName};
+use crate::base::{AgentName, ApprovalReference, CapabilityName, code};
 use crate::cli::approval_key::{MachineKeys, check_role, sign_approval};
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
@@ -44,6 +44,9 @@ pub enum ApprovalCommand {
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
+        /// Also tell the agent the reason; otherwise only operators see it
+        #[arg(long, requires = "reason")]
+        tell_agent: bool,
     },
     /// The key that signs your approvals: create, show; as an admin: accept, remove
     #[command(subcommand)]
@@ -71,8 +74,7 @@ pub struct ApprovalListArgs {
 }
 
 fn state(text: &str) -> Result<ApprovalState, String> {
-    let found = ApprovalState::ALL.into_iter().find(|state| state.as_str() == text);
-    found.ok_or_else(|| {
+    ApprovalState::named(text).ok_or_else(|| {
         let names: Vec<&str> = ApprovalState::ALL.iter().map(|state| state.as_str()).collect();
         format!("it is not a state: use one of {}", names.join(", "))
     })
@@ -84,7 +86,9 @@ impl ApprovalCommand {
             Self::List(args) => args.run(session).await,
             Self::Show { approval } => show(session, &approval.parse()?).await,
             Self::Approve { approval, reason } => approve(session, &approval.parse()?, reason).await,
-            Self::Deny { approval, reason } => deny(session, &approval.parse()?, reason).await,
+            Self::Deny { approval, reason, tell_agent } => {
+                deny(session, &approval.parse()?, reason, *tell_agent).await
+            }
             Self::Key(command) => command.run(session).await,
         }
     }
@@ -206,6 +210,10 @@ async fn approve(
     let mut machine = MachineKeys::load(session.home)?;
     let key = machine.accepted_by(&client).await?;
     let shown = ShownApproval::get(&client, approval).await?;
+    // Before the passphrase: it is not entered for a vote that would not count.
+    if let Some(code) = &shown.answer.refused_vote {
+        return Err(refused_vote(code));
+    }
     let (id, digest, rules) = (shown.answer.approval, shown.digest.hex(), shown.answer.rules.clone());
     let ballot = ApprovalBallot::approve(id, &digest, &rules).canonical();
     let ballot = ballot.map_err(|_| CommandFailure::internal("the vote has no canonical form"))?;
@@ -218,16 +226,31 @@ async fn approve(
         rules: Some(rules),
         signature: Some(base64url(&signature)),
         reason: reason.text(session.console),
+        tell_agent: false,
     };
     let voted = client.call(VOTE_APPROVAL, &id, &body).await?;
     session.print(&voted, |voted| said(voted, "approved"));
     Ok(())
 }
 
+/// The refusal that the vote would get.
+fn refused_vote(code: &str) -> CommandFailure {
+    code.parse().map_or_else(
+        |_| {
+            let why = format!("the broker would not count this approval: {}", visible(code, CODE_CHARS));
+            let fix =
+                "use a version of keyward that knows this code, or ask another person to approve the request";
+            CommandFailure::new(code::APPROVER_INELIGIBLE).because(why).mended_by(fix)
+        },
+        CommandFailure::new,
+    )
+}
+
 async fn deny(
     session: VerbSession<'_>,
     approval: &ApprovalReference,
     reason: &ReasonArgs,
+    tell_agent: bool,
 ) -> Result<(), CommandFailure> {
     let client = session.operator().await?;
     let id = client.call(GET_APPROVAL, approval, &Nothing).await?.approval;
@@ -237,9 +260,13 @@ async fn deny(
         rules: None,
         signature: None,
         reason: reason.text(session.console),
+        tell_agent,
     };
     let voted = client.call(VOTE_APPROVAL, &id, &body).await?;
     session.print(&voted, |voted| said(voted, "denied"));
+    if tell_agent && voted.unchanged && !session.console.is_json() {
+        session.console.say("note: you had denied the request before: this reason is not recorded, and the agent is not told it");
+    }
     Ok(())
 }
 

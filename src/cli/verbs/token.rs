@@ -121,6 +121,11 @@ impl TokenRequest {
         Self { scope, resource, life_s: None, approval: None, remediates: None }
     }
 
+    /// The same with an approval, if there is one.
+    pub(crate) fn approved_by(self, approval: Option<ApprovalId>) -> Self {
+        Self { approval, ..self }
+    }
+
     pub(crate) async fn fresh(&self, client: &Client) -> Result<Received<TokenAnswer>, CommandFailure> {
         let form = TokenForm {
             grant_type: "client_credentials".to_owned(),

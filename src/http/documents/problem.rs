@@ -8,7 +8,7 @@ use crate::base::code::{self, Code, CodeClass};
 use crate::base::limits::COME_BACK_AFTER_S;
 use crate::base::{CapabilityName, OperatorName, OwnerName, RequestId};
 use crate::broker::Failure;
-use crate::wire::{GET_OWN_APPROVAL, OAuthBody, ProblemBody, SmallerRequestBody};
+use crate::wire::{GET_OWN_APPROVAL, NextStepBody, OAuthBody, ProblemBody, SmallerRequestBody};
 
 /// A refusal as a response: problem details (RFC 9457), or OAuth's format on OAuth routes.
 ///
@@ -100,7 +100,7 @@ impl Problem {
             CodeClass::Denied => "unauthorized_client",
             CodeClass::NotGranted | CodeClass::InvalidScope => "invalid_scope",
             CodeClass::InvalidTarget => "invalid_target",
-            CodeClass::Limited | CodeClass::Unavailable => "temporarily_unavailable",
+            CodeClass::Limited | CodeClass::Full | CodeClass::Unavailable => "temporarily_unavailable",
             CodeClass::Internal
             | CodeClass::NotStarted
             | CodeClass::Local
@@ -187,7 +187,7 @@ fn status(code: Code) -> StatusCode {
         | CodeClass::UnsupportedGrant
         | CodeClass::UnsupportedResponse
         | CodeClass::Usage => StatusCode::BAD_REQUEST,
-        CodeClass::Limited => StatusCode::TOO_MANY_REQUESTS,
+        CodeClass::Limited | CodeClass::Full => StatusCode::TOO_MANY_REQUESTS,
         CodeClass::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         CodeClass::Internal
         | CodeClass::NotStarted
@@ -307,8 +307,11 @@ impl Problem {
         let request_id = self.request_id.map(|id| id.to_string());
         let decision_id = self.failure.decision.map(|id| id.to_string());
         let uri = format!("urn:keyward:error:{}", self.failure.code);
-        let approval_id = self.failure.approval.map(|id| id.to_string());
-        let approval_uri = self.failure.approval.map(|id| GET_OWN_APPROVAL.path_to(&id));
+        let next = NextStepBody {
+            approval_id: self.failure.approval.map(|id| id.to_string()),
+            approval_uri: self.failure.approval.map(|id| GET_OWN_APPROVAL.path_to(&id)),
+            instead: self.instead(),
+        };
         let (kind, body) = match self.form {
             ProblemForm::Problem => {
                 let body = ProblemBody {
@@ -322,8 +325,7 @@ impl Problem {
                     request_id,
                     decision_id,
                     errors: self.failure.faults.clone(),
-                    approval_id,
-                    approval_uri,
+                    next,
                 };
                 ("application/problem+json", serde_json::to_vec(&body))
             }
@@ -334,11 +336,10 @@ impl Problem {
                     error_uri: uri,
                     code: self.failure.code.as_str().into(),
                     fix: self.failure.fix.clone(),
+                    retryable: self.failure.code.is_retryable(),
                     request_id,
                     decision_id,
-                    approval_id,
-                    approval_uri,
-                    instead: self.instead(),
+                    next,
                 };
                 ("application/json", serde_json::to_vec(&body))
             }

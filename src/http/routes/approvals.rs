@@ -25,15 +25,16 @@ use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::policy::{AskedGrant, ReadApprovals, VoteApprovals};
 use crate::wire::{
-    self, AnyQuery, ApprovalAnswer, ApprovalState, ApprovalVoteBody, ApprovalsQuery,
-    DeviceAuthorizationAnswer, DeviceAuthorizationForm, Form, Nothing, OpenApprovalBody, OwnApprovalAnswer,
-    PageAnswer, PreferWait, Text, VotedApprovalAnswer,
+    self, AnyQuery, ApprovalAnswer, ApprovalState, ApprovalVerdict, ApprovalVoteBody, ApprovalsQuery,
+    DeviceAuthorizationAnswer, DeviceAuthorizationForm, Form, Items, Nothing, OpenApprovalBody,
+    OwnApprovalAnswer, PageAnswer, PreferWait, Text, VotedApprovalAnswer,
 };
 
 /// The routes of agents that ask for approvals.
 pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::OPEN_APPROVAL, open)
+        .route(&wire::LIST_OWN_APPROVALS, list_own)
         .route(&wire::GET_OWN_APPROVAL, own)
         .route(&wire::WITHDRAW_APPROVAL, withdraw)
         .route(&wire::AUTHORIZE_DEVICE, authorize_device)
@@ -56,6 +57,13 @@ async fn open(
     let asked = services.ask_approval(call.by.clone(), input).await?;
     let answer = services.own_approval(&call.by, asked.approval, ApprovalWait::default()).await?;
     Ok(located(answer))
+}
+
+async fn list_own(
+    services: AgentServices,
+    call: RouteRequest<AgentPrincipal, Nothing, Nothing>,
+) -> Result<Items<OwnApprovalAnswer>, Problem> {
+    Ok(Items { items: services.own_approvals(&call.by) })
 }
 
 async fn own(
@@ -153,18 +161,23 @@ async fn get(
     services: AdminServices,
     call: AdminRequest<ReadApprovals, ApprovalReference>,
 ) -> Result<ApprovalAnswer, Problem> {
-    Ok(services.approval(&call.by, call.target)?)
+    Ok(services.approval(&call.by, call.target).await?)
 }
 
 async fn vote(
     services: AdminServices,
     call: AdminRequest<VoteApprovals, ApprovalId, ApprovalVoteBody>,
 ) -> Result<VotedApprovalAnswer, Problem> {
-    let ApprovalVoteBody { verdict, digest, rules, signature, reason: said } = call.input;
+    let ApprovalVoteBody { verdict, digest, rules, signature, reason: said, tell_agent } = call.input;
     let signature = signature
         .map(|text| from_base64url(&text).ok_or_else(|| Problem::new(code::APPROVAL_SIGNATURE_INVALID)));
     let (signature, reason) = (signature.transpose()?, reason(said.as_deref())?);
-    let input = VoteInput { verdict, digest, rules, signature, reason };
+    if tell_agent && (verdict == ApprovalVerdict::Approve || reason.is_none()) {
+        return Err(Problem::new(code::APPROVAL_VOTE_INCOMPLETE)
+            .because("`tell_agent` is for the reason of a denial, and the vote approves or has no reason")
+            .mended_by("give a `reason` for the denial, or leave `tell_agent` out"));
+    }
+    let input = VoteInput { verdict, digest, rules, signature, reason, tells_agent: tell_agent };
     Ok(services.vote_approval(&call.by, call.target, &input).await?)
 }
 
@@ -183,10 +196,7 @@ impl Input for ApprovalsQuery {
                 return Err(refused());
             }
             match field.as_ref() {
-                "state" => {
-                    let state = ApprovalState::ALL.into_iter().find(|state| state.as_str() == value);
-                    query.state = Some(state.ok_or_else(refused)?);
-                }
+                "state" => query.state = Some(ApprovalState::named(&value).ok_or_else(refused)?),
                 "agent" => query.agent = Some(name(&value)?),
                 "capability" => query.capability = Some(name(&value)?),
                 "after" => query.after = Some(id(&value)?),

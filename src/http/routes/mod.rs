@@ -8,6 +8,7 @@ pub(crate) mod caller;
 pub(crate) mod client_id;
 pub(crate) mod decisions;
 pub(crate) mod declarations;
+mod detail_fault;
 pub(crate) mod discovery;
 pub(crate) mod entries_query;
 pub(crate) mod evidence;

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::detail_fault::detail_fault;
 use crate::base::{Audience, CapabilityName, code};
 use crate::http::documents::problem::Problem;
 use crate::policy::RequestedActions;
@@ -19,10 +20,8 @@ impl RequestedCapabilities {
     /// # Errors
     /// `authorization_details_invalid`, and `resource_repeated` if the request names several audiences.
     pub(super) fn add_details(&mut self, text: &str) -> Result<(), Problem> {
-        let details: Vec<RequestedDetail> = serde_json::from_str(text).map_err(|error| {
-            let why = format!("line {}, column {} of `authorization_details`", error.line(), error.column());
-            invalid(&format!("{why} does not fit a detail of this type"))
-        })?;
+        let details: Vec<RequestedDetail> =
+            serde_json::from_str(text).map_err(|error| invalid(&detail_fault(text, &error)))?;
         let mut named = BTreeSet::new();
         let mut actions = RequestedActions::default();
         for RequestedDetail { capability, actions: wanted, locations, .. } in details {

@@ -40,6 +40,53 @@ async fn a_denied_token_request_opens_one_approval() {
 }
 
 #[tokio::test]
+async fn refusal_that_needs_an_approval_can_be_explained() {
+    let (_broker, agent, _) = scene().await;
+    // When a request needs an approval, then its decision is the one that opened the approval
+    let first = ask(&agent, "reports.publish").await.json();
+    let id = first["approval_id"].as_str().unwrap();
+    let decision = first["decision_id"].as_str().unwrap().to_owned();
+    // And so it is of the same request again, of one that names the pending approval, and of the approval
+    let again = ask(&agent, "reports.publish").await.json();
+    let pending = ask_with(&agent, "reports.publish", id).await.json();
+    let shown = agent.caller.get(&format!("/v1/approvals/{id}")).await.json();
+    for body in [again, pending, shown] {
+        assert_eq!(body["decision_id"], json!(decision), "{body}");
+    }
+    let explained = agent.caller.get(&format!("/v1/decisions/{decision}")).await;
+    assert_eq!(explained.status, 200, "{}", explained.text());
+    let explained = explained.json();
+    assert_eq!((&explained["outcome"], &explained["approval"]), (&json!("approval"), &json!(id)));
+    // An approval that the agent asked for has one, too
+    let body = json!({ "capabilities": ["reports.publish"], "reason": "x" });
+    let asked = agent.caller.post_json("/v1/approvals", &body).await.json();
+    let decision = asked["decision_id"].as_str().unwrap();
+    assert_eq!(agent.caller.get(&format!("/v1/decisions/{decision}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_agent_lists_its_own_requests() {
+    let (broker, agent, ann) = scene().await;
+    let first = needed(&agent, "reports.publish").await;
+    broker.clock.advance_s(1);
+    let body = json!({ "capabilities": ["reports.publish"], "reason": "quarterly report" });
+    let second = agent.caller.post_json("/v1/approvals", &body).await.json();
+    assert_eq!(ann.deny(&first).await.status, 200);
+    // Then the newest is the first, with its reason and its capabilities, and ended ones are there
+    let listed = agent.caller.get("/v1/approvals").await.json();
+    let ids: Vec<&str> =
+        listed["items"].as_array().unwrap().iter().map(|one| one["approval"].as_str().unwrap()).collect();
+    assert_eq!(ids, [second["approval"].as_str().unwrap(), first.as_str()]);
+    let newest = &listed["items"][0];
+    assert_eq!(newest["capabilities"], json!(["reports.publish"]));
+    assert_eq!((&newest["reason"], &newest["state"]), (&json!("quarterly report"), &json!("pending")));
+    assert_eq!(listed["items"][1]["state"], "denied");
+    // And another agent sees none of them
+    let other = super::agent(&broker, "b").await;
+    assert_eq!(other.caller.get("/v1/approvals").await.json()["items"], json!([]));
+}
+
+#[tokio::test]
 async fn identical_requests_at_the_same_time_open_one_approval() {
     let (_broker, agent, _) = scene().await;
     let asking = (0..20).map(|_| needed(&agent, "reports.publish"));
@@ -74,8 +121,24 @@ async fn so_many_requests_of_an_agent_are_pending() {
     for life_s in 0..APPROVALS_PENDING_MAX {
         refused(&ask_for(20 + life_s).await, 400, "approval_required");
     }
+    // Then a further one fails, also when it is repeated, and the fix names requests of the agent and the verb
     let beyond = ask_for(90).await;
     refused(&beyond, 429, "too_many_approvals");
+    let body = beyond.json();
+    assert_eq!((&body["retryable"], beyond.header("retry-after")), (&json!(false), ""));
+    let own = agent.caller.get("/v1/approvals").await.json()["items"].take();
+    let oldest = own.as_array().unwrap().last().unwrap()["approval"].as_str().unwrap().to_owned();
+    let fix = body["fix"].as_str().unwrap();
+    assert!(fix.contains(&format!("`keyward request withdraw {oldest}`")), "{fix}");
+    // Another instance of the agent has none to withdraw
+    applied(
+        &broker,
+        "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\nperson = \"dev@corp.example\"\nmax_instances = 2\n",
+    )
+    .await;
+    let other = ask(&broker.agent("a", &[]).await, "reports.publish").await;
+    refused(&other, 429, "too_many_approvals");
+    assert!(other.json()["fix"].as_str().unwrap().contains("other instances"), "{}", other.text());
     // An identical one is among them
     refused(&ask_for(20).await, 400, "approval_required");
     // A decision about one of them makes room

@@ -11,7 +11,7 @@ use crate::panel::{held, issuer, node_home};
 use crate::support::process::Process;
 
 /// A broker where `reports.publish` needs an approval, the agent `p`, and the approver `alice`.
-fn set_up() -> Process {
+pub(super) fn set_up() -> Process {
     let process = persons();
     process.set_up(b"value");
     let file = process.path("policies.toml");

@@ -178,6 +178,66 @@ async fn approve_and_deny_at_the_same_time_end_in_one_state() {
 }
 
 #[tokio::test]
+async fn reason_of_a_denial_is_for_the_agent_only_if_it_is_told() {
+    for tells in [false, true] {
+        let (mut broker, agent, ann) = scene().await;
+        let id = needed(&agent, "reports.publish").await;
+        let body = json!({ "verdict": "deny", "reason": "not during the freeze", "tell_agent": tells });
+        let path = format!("/v1/approvals/{id}/votes");
+        if tells {
+            // A vote that tells nothing is refused
+            let without = json!({ "verdict": "deny", "tell_agent": true });
+            refused(&ann.caller.post_json(&path, &without).await, 400, "approval_vote_incomplete");
+            let approves = json!({ "verdict": "approve", "reason": "x", "tell_agent": true });
+            refused(&ann.caller.post_json(&path, &approves).await, 400, "approval_vote_incomplete");
+        }
+        let denied = ann.caller.post_json(&path, &body).await;
+        assert_eq!(denied.status, 200, "{}", denied.text());
+        // Operators see it in any case
+        let shown = ann.caller.get(&format!("/v1/approvals/{id}")).await.json();
+        assert_eq!(shown["votes"][0]["reason"], "not during the freeze", "{shown}");
+        let own = agent.caller.get(&format!("/v1/approvals/{id}")).await.json();
+        let expected = if tells { json!("not during the freeze") } else { Value::Null };
+        assert_eq!(own["denial_reason"], expected, "{own}");
+        let entries = broker.entries("approval.denied").await;
+        assert_eq!(entries[0]["event"]["told_agent"] == true, tells, "{entries:?}");
+        // Also after a restart
+        broker.restart().await;
+        let caller = broker.caller(broker.agents(), Some(&agent.certificate), Some(&agent.key));
+        let own = caller.get(&format!("/v1/approvals/{id}")).await.json();
+        assert_eq!(own["denial_reason"], expected, "{own}");
+    }
+}
+
+#[tokio::test]
+async fn operator_is_told_before_the_vote_that_it_would_not_count() {
+    let broker = broker_with(&policy("second", BY_SECOND, "reports.publish")).await;
+    let agent = agent_of_ann(&broker).await;
+    let id = needed(&agent, "reports.publish").await;
+    let path = format!("/v1/approvals/{id}");
+    let refused_vote = async |caller: &Caller| caller.get(&path).await.json()["refused_vote"].take();
+    let join = async |name: &str, role: &str| {
+        let body = json!({ "role": role, "owner": null, "person": format!("{name}@corp.example") });
+        crate::operators::join(&broker, name, &body).await.caller
+    };
+    assert_eq!(refused_vote(&join("olga", "auditor").await).await, "operator_role_insufficient");
+    assert_eq!(refused_vote(&join("eve", "approver").await).await, "approval_key_missing");
+    let ann = Approver::join(&broker, "ann", "approver", "ann@corp.example").await;
+    assert_eq!(refused_vote(&ann.caller).await, "approver_is_requester");
+    let bob = Approver::join(&broker, "bob", "approver", "bob@corp.example").await;
+    assert_eq!(refused_vote(&bob.caller).await, Value::Null);
+    // The vote and its announcement agree
+    refused(&ann.approve(&id).await, 403, "approver_is_requester");
+    bob.approves(&id).await;
+    assert_eq!(refused_vote(&bob.caller).await, Value::Null, "the same vote changes nothing");
+    let carl = Approver::join(&broker, "carl", "approver", "carl@corp.example").await;
+    assert_eq!(refused_vote(&carl.caller).await, "approval_already_ended");
+    // A list does not say it
+    let listed = bob.caller.get("/v1/approvals").await.json();
+    assert_eq!(listed["items"][0]["refused_vote"], Value::Null);
+}
+
+#[tokio::test]
 async fn other_roles_do_not_vote() {
     let (broker, agent, _) = scene().await;
     let id = needed(&agent, "reports.publish").await;

@@ -69,6 +69,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("approvals.use", approvals::Effect::Use { approval, token }),
         ("approvals.vote", approvals::Effect::Vote { approval, ballot: ballot(), completes: true }),
         ("approvals.withdraw", approvals::Effect::Withdraw { approval }),
+        ("approvals.tell", approvals::Effect::Tell { approval, reason: "not today".parse().unwrap() }),
     ];
     let mut samples = BTreeMap::from([
         ("operators.approval-key.propose", approval_keys(propose)),

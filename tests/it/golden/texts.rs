@@ -43,6 +43,8 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("alice", "approval list", &["--all"]),
     ("alice", "approval show", &["APPROVAL"]),
     ("alice", "approval key show", &[]),
+    ("bill-bot", "request list", &[]),
+    ("bill-bot", "request show", &["BILL"]),
     ("operator", "audit list", &["--oldest-first", "--limit", "12"]),
     ("operator", "audit show", &["2"]),
     ("nobody", "audit kinds", &[]),
@@ -142,10 +144,15 @@ fn outputs_on_terminals_are_the_golden_ones() {
     let process = &world.process;
     process.good(&["operator", "invite", "eve", "--role", "auditor", "--owner", "payments"], b"");
     world.declare_approvals();
-    let request = ["request", "payments.write", "--reason", "invoice \u{202e}7", "-o", "json"];
-    let asked: serde_json::Value =
-        serde_json::from_slice(&process.good_as("pay-bot", &request, b"")).unwrap();
-    let approval = asked["approval"].as_str().unwrap();
+    let invite = ["agent", "invite", "bill-bot", "--role", "payer", "--person", "dev@corp.example"];
+    process.good_as("bill-bot", &["join"], &process.good(&invite, b""));
+    let asked = |who: &str, reason: &str| {
+        let request = ["request", "payments.write", "--reason", reason, "-o", "json"];
+        let asked = process.good_as(who, &request, b"");
+        let asked: serde_json::Value = serde_json::from_slice(&asked).unwrap();
+        asked["approval"].as_str().unwrap().to_owned()
+    };
+    let (bill, approval) = (asked("bill-bot", "invoice 6"), asked("pay-bot", "invoice \u{202e}7"));
     process.good(&["agent", "suspend", "pay-bot", "--reason", "ticket 17: key found in a build log"], b"");
     process.good(&["secret", "classify", "orders-db/admin", "high"], b"");
     process.good(&["secret", "rotate", "billing/key"], b"");
@@ -172,7 +179,8 @@ fn outputs_on_terminals_are_the_golden_ones() {
         let (mut page, mut placeholders) = (String::new(), Placeholders::default());
         for (who, verb, args) in RUNS {
             let args = args.iter().map(|arg| arg.replace("TOKEN", &token).replace("CONFIG", &config));
-            let args = args.map(|arg| arg.replace("INCIDENT", incident).replace("APPROVAL", approval));
+            let args = args.map(|arg| arg.replace("INCIDENT", incident).replace("APPROVAL", &approval));
+            let args = args.map(|arg| arg.replace("BILL", &bill));
             let words: Vec<String> = verb.split(' ').map(str::to_owned).chain(args).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let printed = on_terminal(process, who, &words, columns);

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::{blocks, fenced, run_as, said, shell};
 use crate::approval_keys::commands::{PROMPT, WORDS, persons, typed};
+use crate::interop::python_path;
+use crate::support::process::Process;
+use crate::support::waiting::wait_until;
 
 /// The arguments of a block with one command, with `from` replaced.
 fn arguments(block: &str, from: &str, to: &str) -> String {
@@ -17,7 +20,7 @@ fn arguments(block: &str, from: &str, to: &str) -> String {
 
 /// The first word of `text` that begins so.
 fn word(text: &str, begin: &str) -> String {
-    let is_end = |c: char| c.is_whitespace() || "`;,".contains(c);
+    let is_end = |c: char| c.is_whitespace() || "`;,\"".contains(c);
     let at = text.find(begin).unwrap_or_else(|| panic!("{begin}: {text}"));
     text[at..].split(is_end).next().unwrap().to_owned()
 }
@@ -71,6 +74,54 @@ fn production_write_is_approved_and_used_once_by_the_page() {
     let again = shell(&process.path(""), &blocks[8].replace(&of_page, &id), &[("KEYWARD_HOME", &home)]);
     let refusal = fenced(page, "text")[0].trim().to_owned();
     assert!(!again.status.success() && said(&again).contains(&refusal), "{}", said(&again));
+    // And the agent sees the request
+    assert!(run("deploy-bot", &blocks[9].replace(&of_page, &id)).contains("used"));
+    programs_use_approvals_by_the_page(&process, &blocks[10..], &fenced(page, "python")[0]);
+}
+
+/// The section for programs: `keyward run`, `keyward.py`, and curl.
+fn programs_use_approvals_by_the_page(process: &Process, blocks: &[String], python: &str) {
+    let [by_run, token, wait] = blocks else { panic!("{blocks:?}") };
+    let run = |block: &str| run_as(process, "deploy-bot", block, &[]);
+    assert_eq!(approved_meanwhile(process, "release 8", || run(by_run)).lines().next(), Some("ey"));
+    fs::write(process.path("program.py"), python).unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
+    let program = format!(
+        "PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={} {} program.py",
+        examples.display(),
+        python_path().display()
+    );
+    assert_eq!(approved_meanwhile(process, "release 9", || run(&program)), "Bearer ey\n");
+    let refused: Value = serde_json::from_str(&run(token)).unwrap();
+    assert_eq!(refused["code"], "approval_required", "{refused}");
+    let id = refused["approval_id"].as_str().unwrap();
+    process.good_as("alice", &["approval", "deny", id], b"");
+    let answer: Value = serde_json::from_str(&run(&wait.replace(&word(wait, "appr_"), id))).unwrap();
+    assert_eq!((&answer["state"], &answer["approval"]), (&"denied".into(), &id.into()));
+}
+
+/// What `act` returns, whose request with this reason alice approves meanwhile.
+fn approved_meanwhile(process: &Process, reason: &str, act: impl FnOnce() -> String + Send) -> String {
+    let pending = || {
+        let listed = process.good_as("alice", &["approval", "list", "-o", "json"], b"");
+        let listed: Value = serde_json::from_slice(&listed).unwrap();
+        let found = listed["items"].as_array().unwrap().iter().find(|one| one["request"]["reason"] == reason);
+        found.map(|one| one["approval"].as_str().unwrap().to_owned())
+    };
+    std::thread::scope(|scope| {
+        let acting = scope.spawn(act);
+        wait_until(|| pending().is_some());
+        let id = pending().unwrap();
+        let approve = format!("approval approve {id}");
+        let (is_done, told) = typed(process, "alice", &approve, "Passphrase of the approval key: ", &[WORDS]);
+        if !is_done {
+            // Otherwise it would wait for the answer.
+            process.good_as("alice", &["approval", "deny", &id], b"");
+        }
+        let returned = acting.join();
+        assert!(is_done, "{told}");
+        returned.unwrap()
+    })
 }
 
 #[test]

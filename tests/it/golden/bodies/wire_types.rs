@@ -194,6 +194,7 @@ fn others() -> Vec<Typed> {
         neither(&wire::AUTHORIZE),
         answers(&wire::MINT_TOKEN),
         takes(&wire::OPEN_APPROVAL),
+        answers(&wire::LIST_OWN_APPROVALS),
         answers(&wire::GET_OWN_APPROVAL),
         answers(&wire::WITHDRAW_APPROVAL),
         answers(&wire::LIST_APPROVALS),

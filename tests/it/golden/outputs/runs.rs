@@ -168,14 +168,18 @@ fn approvals(recorder: &mut Recorder, world: &World) {
         );
         asked["approval"].as_str().unwrap().to_owned()
     };
-    let (first, second) = (request("invoice 7"), request("invoice 8"));
+    let (first, second, third) = (request("invoice 7"), request("invoice 8"), request("invoice 9"));
     recorder.run(process, "alice", "approval list", &[]);
     recorder.run(process, "alice", "approval show", &[&first]);
     let approve = format!("approval approve {first}");
     let approved = typed_output(process, &approve, "Passphrase of the approval key: ", &[WORDS]);
     recorder.check("approval approve", &approved);
     recorder.run(process, "pay-bot", "token", &["payments.write", "--approval", &first]);
-    recorder.run(process, "alice", "approval deny", &[&second, "--reason", "not today"]);
+    recorder.run(process, "alice", "approval deny", &[&second, "--reason", "not today", "--tell-agent"]);
+    recorder.run(process, "pay-bot", "request withdraw", &[&third]);
+    recorder.run(process, "pay-bot", "request list", &["--all"]);
+    let denied = recorder.run(process, "pay-bot", "request show", &[&second]);
+    assert_eq!(denied["denial_reason"], "not today");
     recorder.run(process, "alice", "approval list", &["--all"]);
     recorder.run(process, "operator", "approval key remove", &["alice"]);
 }
