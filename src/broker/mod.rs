@@ -99,7 +99,7 @@ pub use page::Page;
 pub use policies::cases::{PolicyCaseResult, PolicyTest, run_policy_test};
 pub use removals::Ended;
 pub use requested_object::RequestedObject;
-pub use rotation::{Adopted, Adopting, AdoptionProof, Progress, Rotating, RotationUpdate};
+pub use rotation::{Adopted, Adopting, AdoptionProof, PreviousVersion, Progress, Rotating, RotationUpdate};
 pub use secrets::classify::Classified;
 pub use secrets::put_secret::{Expected, PutSecret, StoredSecret};
 pub use secrets::put_values::PutValues;

@@ -336,4 +336,14 @@ pub struct ContainmentProgress {
     /// With `--rotate-touched`: the secrets whose rotation has begun.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rotated: Vec<SecretName>,
+    /// With `--revoke-previous`: the versions that the subject has read, and that no longer work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<RevokedVersionOutput>,
+}
+
+/// A version of a secret whose rotation has revoked it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RevokedVersionOutput {
+    pub secret: SecretName,
+    pub version: u32,
 }

@@ -1,12 +1,16 @@
+use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::incident_subject::resolve;
-use crate::base::{Clock, IncidentId, SystemClock, Timestamp};
+use crate::base::{Clock, IncidentId, SystemClock, Timestamp, code};
+use crate::cli::named_key::named_verifier;
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, OutFile, duration_s};
 use crate::crypto::sha256;
+use crate::evidence::{VerifiedEvidence, verify};
+use crate::ledger::NoteVerifier;
 use crate::wire::{EvidenceBody, EvidenceOutput};
 
 /// `keyward evidence`
@@ -24,6 +28,9 @@ pub struct EvidenceArgs {
     /// The new file for the bundle
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Also verify the bundle with this checkpoint key, which you got from `GET /v1/checkpoint/key` before: the key, or a file (`-`: standard input) whose first line is the key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
 }
 
 impl EvidenceArgs {
@@ -35,6 +42,7 @@ impl EvidenceArgs {
             return Err(CommandFailure::usage(why, "leave out `--until`"));
         }
         let (since, until) = (self.since()?, self.until()?);
+        let key = self.key.as_deref().map(named_verifier).transpose()?;
         let client = session.operator().await?;
         let (kind, name) = match subject {
             Some((kind, name)) => (kind.to_owned(), name.to_owned()),
@@ -48,16 +56,26 @@ impl EvidenceArgs {
         let file = OutFile::open(&self.out, "no bundle was made")?;
         let bytes = client.evidence(&body).await?;
         file.fill(&bytes)?;
+        let verified = key.map(|key| self.verified(&key)).transpose()?;
         let output = EvidenceOutput {
             file: self.out.display().to_string(),
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             sha256: sha256(&bytes).hex(),
+            entries: verified.as_ref().map(|verified| verified.entries),
+            complete: verified.as_ref().map(|verified| verified.is_complete),
         };
         if session.console.is_json() {
             session.console.json(&output);
         } else {
-            let EvidenceOutput { file, bytes, sha256 } = output;
+            let EvidenceOutput { file, bytes, sha256, entries, complete } = output;
             session.console.line(&format!("{file}: {bytes} bytes, SHA-256 {sha256}"));
+            if let Some(entries) = entries {
+                let missing = match complete {
+                    Some(true) => "no entry about the subject is missing",
+                    Some(false) | None => "it does not prove that no entry is missing",
+                };
+                session.console.line(&format!("verified with your key: {entries} entries are in the ledger; {missing}"));
+            }
             session.console.say("to verify it on any machine: keyward verify FILE --key KEY, with the key from GET /v1/checkpoint/key");
         }
         Ok(())
@@ -74,6 +92,17 @@ impl EvidenceArgs {
 
     fn until(&self) -> Result<Option<String>, CommandFailure> {
         self.until.as_deref().map(|text| past_time("until", text)).transpose()
+    }
+
+    /// Verifies the file that was written, as its receiver does.
+    fn verified(&self, key: &NoteVerifier) -> Result<VerifiedEvidence, CommandFailure> {
+        let bytes = fs::read(&self.out).map_err(|error| CommandFailure::of_file(&self.out, &error))?;
+        verify(&bytes, key).map_err(|error| {
+            let why = format!("`{}` was written, and your key does not verify it: {error}", self.out.display());
+            let fix = "use the key of this broker, which you got before; if it is the right one, treat the broker's host as \
+                       compromised: docs/runbooks/host-compromised.md";
+            CommandFailure::new(code::EVIDENCE_INVALID).because(why).mended_by(fix)
+        })
     }
 
     /// The kind and the name or id; none for a name without a kind.

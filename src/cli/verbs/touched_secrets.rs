@@ -1,49 +1,111 @@
 //! The rotation of the secrets that a contained subject has read.
 
-use crate::base::{IncidentId, SecretName, code, length_text};
+use super::touched_revocation::{Revocations, ordered_rotation};
+use crate::base::{IncidentId, SubjectName, code, length_text};
 use crate::cli::client::Client;
 use crate::cli::session::VerbSession;
 use crate::console::CommandFailure;
 use crate::wire::{
-    LIST_TOUCHED_SECRETS, Nothing, PreviousVersionAnswer, RotationAction, STEER_ROTATION, SteerRotationBody,
-    TouchedSecretAnswer, TouchedSecretsAnswer,
+    ContainmentProgress, LIST_TOUCHED_SECRETS, Nothing, PreviousVersionAnswer, TouchedSecretAnswer,
+    TouchedSecretsAnswer,
 };
 
-/// Begins the rotation of each secret, the most sensitive first, and adds its name to `rotated`.
-///
-/// # Errors
-/// [`CommandFailure`] that names the secrets whose current value the subject has read, and that are not rotated, and the
-/// values that it has read and that still work.
-pub(super) async fn rotate_touched(
-    client: &Client,
-    incident: IncidentId,
-    rotated: &mut Vec<SecretName>,
-    session: VerbSession<'_>,
-) -> Result<(), CommandFailure> {
-    let touched = client.call(LIST_TOUCHED_SECRETS, &incident, &Nothing).await?;
-    let (mut said, mut left) = (
-        Vec::new(),
-        Left { unknown: touched.unknown_readings, since_seq: touched.since_seq, ..Left::default() },
-    );
-    for secret in &touched.items {
-        left.working.extend(working(secret));
-        if !secret.is_current {
-            said.push(replaced(secret));
-            continue;
-        }
-        match rotate(client, secret).await {
-            Ok(line) => {
-                said.push(line);
-                rotated.push(secret.secret.clone());
+/// The rotation of what was read under the subject of an incident.
+pub(super) struct TouchedRotation<'a> {
+    pub(super) client: &'a Client,
+    pub(super) incident: IncidentId,
+    /// The subject, for the command to repeat.
+    pub(super) subject: &'a SubjectName,
+    /// Whether the versions that were read get no grace period.
+    pub(super) revokes_previous: bool,
+}
+
+impl TouchedRotation<'_> {
+    /// Begins the rotation of each secret, the most sensitive first, and adds its name to `progress`. If the versions that
+    /// were read get no grace period, waits until they are revoked.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] that names the secrets whose current value the subject has read, and that are not rotated, and the
+    /// values that it has read and that still work.
+    pub(super) async fn run(
+        &self,
+        progress: &mut ContainmentProgress,
+        session: VerbSession<'_>,
+    ) -> Result<(), CommandFailure> {
+        let touched = self.client.call(LIST_TOUCHED_SECRETS, &self.incident, &Nothing).await?;
+        let mut left = Left {
+            unknown: touched.unknown_readings,
+            since_seq: touched.since_seq,
+            repeats: self.revokes_previous.then(|| self.repeated()),
+            ..Left::default()
+        };
+        let say = |line: &str| {
+            if !session.console.is_json() {
+                session.console.line(line);
             }
-            Err(why) => left.unrotated.push(format!("`{}` ({why})", secret.secret)),
+        };
+        let mut revocations = Revocations::start(self.client);
+        for secret in &touched.items {
+            if self.revokes_previous {
+                revocations.order_end_of_previous(secret).await;
+            } else {
+                left.working.extend(working(secret));
+            }
+            if !secret.is_current {
+                say(&replaced(secret));
+                continue;
+            }
+            match self.rotate(secret, &mut revocations).await {
+                Ok(line) => {
+                    say(&line);
+                    progress.rotated.push(secret.secret.clone());
+                }
+                Err(why) => left.unrotated.push(format!("`{}` ({why})", secret.secret)),
+            }
         }
+        for ended in revocations.ends(session.console).await {
+            match ended.result {
+                Ok(line) => {
+                    say(&line);
+                    progress.revoked.push(ended.version);
+                }
+                Err(why) => left.working.push(why),
+            }
+        }
+        say(&searched(&touched));
+        left.failure().map_or(Ok(()), Err)
     }
-    if !session.console.is_json() {
-        said.push(searched(&touched));
-        said.iter().for_each(|line| session.console.line(line));
+
+    /// Rotates one secret; the line about it, or the reason why it is not rotated.
+    async fn rotate<'t>(
+        &self,
+        touched: &'t TouchedSecretAnswer,
+        revocations: &mut Revocations<'_, 't>,
+    ) -> Result<String, String> {
+        let TouchedSecretAnswer { secret, sensitivity, .. } = touched;
+        if !touched.has_rotation {
+            return Err("no rotation is declared".to_owned());
+        }
+        if self.revokes_previous {
+            revocations.rotate(touched).await?;
+        } else {
+            ordered_rotation(self.client, secret, false).await.map_err(|failure| {
+                if failure.code() != code::ROTATION_IN_GRACE_PERIOD.as_str() {
+                    return failure.why().to_owned();
+                }
+                let (revoke, rotate) = (
+                    format!("`keyward rotation revoke-previous {secret}`"),
+                    format!("`keyward secret rotate {secret}`"),
+                );
+                format!("an earlier rotation is in its grace period: {revoke}, then {rotate}")
+            })?;
+        }
+        Ok(format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"))
     }
-    left.failure().map_or(Ok(()), Err)
+
+    fn repeated(&self) -> String {
+        format!("`keyward contain {} --reason TEXT --rotate-touched --revoke-previous`", self.subject)
+    }
 }
 
 /// What the subject has read, and what the rotations do not end.
@@ -56,6 +118,8 @@ struct Left {
     unknown: usize,
     /// The first entry that was searched.
     since_seq: u64,
+    /// The command that goes on with what is left, if one does.
+    repeats: Option<String>,
 }
 
 impl Left {
@@ -86,7 +150,17 @@ impl Left {
                  (`keyward audit list --kind secret.revealed --before {since_seq}`)"
             ));
         }
-        (!why.is_empty()).then(|| CommandFailure::new(code::SECRETS_NOT_ROTATED).because(why.join("; ")))
+        if why.is_empty() {
+            return None;
+        }
+        let failure = CommandFailure::new(code::SECRETS_NOT_ROTATED).because(why.join("; "));
+        Some(match &self.repeats {
+            Some(repeats) => failure.mended_by(format!(
+                "change each secret without a rotation at its upstream, then store the new value: `keyward secret put NAME`; \
+                 for the others, correct the stated problem, then repeat {repeats} until the exit code is 0"
+            )),
+            None => failure,
+        })
     }
 }
 
@@ -120,27 +194,6 @@ fn replaced(
         }
     };
     format!("secret `{secret}`: version {version} was read, and is not the current one any more; it {state}")
-}
-
-/// Rotates one secret; the line about it, or the reason why it is not rotated.
-async fn rotate(client: &Client, touched: &TouchedSecretAnswer) -> Result<String, String> {
-    let TouchedSecretAnswer { secret, sensitivity, .. } = touched;
-    if !touched.has_rotation {
-        return Err("no rotation is declared".to_owned());
-    }
-    let body = SteerRotationBody { action: RotationAction::Rotate };
-    let begun = client.call(STEER_ROTATION, secret, &body).await;
-    begun.map_err(|failure| {
-        if failure.code() != code::ROTATION_IN_GRACE_PERIOD.as_str() {
-            return failure.why().to_owned();
-        }
-        let (revoke, rotate) = (
-            format!("`keyward rotation revoke-previous {secret}`"),
-            format!("`keyward secret rotate {secret}`"),
-        );
-        format!("an earlier rotation is in its grace period: {revoke}, then {rotate}")
-    })?;
-    Ok(format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"))
 }
 
 /// The line about the entries that were searched.
