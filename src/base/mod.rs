@@ -58,7 +58,7 @@ pub use name::{
     OwnerName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
 pub use moment::{MOMENT_FORMS, Moment};
-pub use near::near_texts;
+pub use near::{NAMES_COMPARED_MAX, NearNames, did_you_mean, near_texts};
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};
 pub use person::{Person, PersonError, is_invisible};

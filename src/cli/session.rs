@@ -10,7 +10,7 @@ use super::details::print_details;
 use super::listing::Selection;
 use super::owners::SeenOwners;
 use super::table::Row;
-use crate::base::{Reason, code, has_secret_form};
+use crate::base::{Reason, code, did_you_mean as near_question, has_secret_form};
 use crate::cli::client::{Client, IdentitySource, Received};
 use crate::cli::enrolment::{is_valid_for, renew_if_due};
 use crate::cli::identity::{Identity, IdentityKind};
@@ -84,16 +84,20 @@ impl VerbSession<'_> {
         Ok(())
     }
 
-    /// Prints the item of a listing that `is_it` accepts; fails with `unknown` if there is none.
+    /// Prints the item of a listing that is called `name`; fails with `unknown`, and with similar names, if there is none.
     pub(crate) async fn show_item<C, T: DeserializeOwned>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
-        is_it: impl Fn(&T) -> bool,
+        name: &str,
+        name_of: impl Fn(&T) -> &str,
         unknown: CommandFailure,
     ) -> Result<(), CommandFailure> {
         let client = self.operator().await?;
         let items = client.list(endpoint).await?;
-        let Some(item) = items.iter().find(|item| is_it(&item.answer)) else {
+        let Some(item) = items.iter().find(|item| name_of(&item.answer) == name) else {
+            let near = near_question(name, items.iter().map(|item| name_of(&item.answer)));
+            let why = format!("{}{near}", unknown.why());
+            let unknown = unknown.because(why);
             let owner = client.scope_owner().await;
             return Err(owner.iter().fold(unknown, |unknown, owner| unknown.within(owner)));
         };

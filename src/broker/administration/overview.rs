@@ -92,7 +92,7 @@ impl AdminServices {
             Some(AgentAnswer { open_codes, ..agent_view(world, agent, &incidents, now) })
         });
         let found = found.filter(|view| scope.covers(view.owner.as_ref()));
-        found.ok_or_else(|| self.0.with_near_agents(Failure::new(code::AGENT_UNKNOWN), scope, name))
+        found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
     }
 
     /// The capabilities within the operator's scope, by name.
