@@ -21,7 +21,8 @@ pub const NAMES_COMPARED_MAX: usize = 10_000;
 
 /// The end of a message about the unknown name `text`: the similar ones of `known`, or nothing.
 pub fn did_you_mean<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let near = near_texts(text, known.into_iter().take(NAMES_COMPARED_MAX));
+    let others = known.into_iter().filter(|known| *known != text);
+    let near = near_texts(text, others.take(NAMES_COMPARED_MAX));
     let near: Vec<String> = near.into_iter().take(NEAR_NAMES_MAX).map(|near| format!("`{near}`")).collect();
     if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
 }

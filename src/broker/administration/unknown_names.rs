@@ -51,7 +51,12 @@ impl AdminServices {
         if near.is_empty() {
             return failure;
         }
-        let why = format!("{}{near}", failure.why);
+        let named = format!("`{text}`");
+        let why = if failure.why.contains(&named) {
+            format!("{}{near}", failure.why)
+        } else {
+            format!("{}: {named}{near}", failure.why)
+        };
         failure.because(why)
     }
 }

@@ -33,7 +33,7 @@ impl AdminServices {
             let near = |world: &World| near_within(world, scope, NamedKind::Policy, name.as_str());
             let near = self.0.state.store.read(|world, _| near(world));
             let unknown = Failure::new(code::POLICY_UNKNOWN);
-            let why = format!("{}{near}", unknown.why);
+            let why = format!("{}: `{name}`{near}", unknown.why);
             unknown.because(why)
         })
     }
