@@ -13,11 +13,11 @@ use super::table::Row;
 use crate::base::{Reason, code, did_you_mean as near_question, has_secret_form};
 use crate::cli::client::{Client, IdentitySource, Received};
 use crate::cli::enrolment::{is_valid_for, renew_if_due};
-use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::identity::{Identity, IdentityKind, check_private_key};
 use crate::console::{CommandFailure, Console};
 use crate::pki::SpiffeId;
 use crate::wire::{
-    EndedAnswer, Endpoint, Items, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, Target,
+    EndedAnswer, Endpoint, Items, ListOutput, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, Target,
 };
 
 /// The identities of this machine, and the console.
@@ -45,6 +45,7 @@ impl VerbSession<'_> {
     /// minute: a renewal that waits for a stalled disk would delay the revocation.
     pub(crate) async fn revoking_operator(&self) -> Result<Client, CommandFailure> {
         let kind = IdentityKind::Operator;
+        check_private_key(self.home, kind)?;
         if is_valid_for(self.home, kind, UNRENEWED_S)? {
             return Client::at(IdentitySource { home: self.home.to_owned(), kind });
         }
@@ -69,7 +70,8 @@ impl VerbSession<'_> {
         };
         let client = self.operator().await?;
         let (items, has_more) = client.list_some(endpoint, selection.limit, is_wanted).await?;
-        self.print_rows(&client, &items).await;
+        let sent = ListOutput { items: items.iter().map(|item| &item.sent).collect(), more: has_more };
+        self.print_table(&client, &sent, items.iter().map(|item| &item.answer)).await;
         let seen = seen.into_inner();
         if let Some(owner) = selection.owner().filter(|owner| !seen.has(owner)) {
             // Objects of other kinds have owners, too.
@@ -220,6 +222,7 @@ pub(crate) fn sent_reason(reason: &Reason, console: &Console) -> String {
 
 /// A client with the identity of `kind` below `home`, which is renewed first if it is due.
 pub(crate) async fn client_of(home: &Path, kind: IdentityKind) -> Result<Client, CommandFailure> {
+    check_private_key(home, kind)?;
     renew_if_due(home, kind).await?;
     Client::at(IdentitySource { home: home.to_owned(), kind })
 }

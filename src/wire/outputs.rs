@@ -317,6 +317,15 @@ pub struct CheckedPlanOutput {
     pub plan: Option<String>,
 }
 
+/// The items of a verb that lists, e.g. `keyward secret list -o json`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ListOutput<T> {
+    pub items: Vec<T>,
+    /// Whether there are more objects than `--limit` allows.
+    #[serde(default)]
+    pub more: bool,
+}
+
 /// `keyward contain -o json`: the response of the broker, and what followed until the command ended.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ContainedOutput {
