@@ -1,9 +1,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::Timestamp;
+use crate::base::{AgentName, Timestamp};
 use crate::base::limits::CLOSED_CONNECTIONS_MAX;
-use crate::pki::PeerCertificate;
+use crate::pki::{PeerCertificate, SpiffeId};
 
 /// The open connections of client certificates, and the last ones that the broker closed because of a revocation. In
 /// memory only.
@@ -15,6 +15,8 @@ struct Connections {
     /// By serial number, address and key: the peer, and its number of connections.
     open: HashMap<Vec<u8>, (Arc<PeerCertificate>, usize)>,
     closed: VecDeque<ClosedConnection>,
+    /// The end of the last connection of each agent and resource server.
+    last_ended: HashMap<AgentName, Timestamp>,
 }
 
 /// A connection that the broker closed because its certificate was no longer accepted.
@@ -34,8 +36,8 @@ impl OpenConnections {
         *count = count.saturating_add(1);
     }
 
-    /// A connection of `peer` has ended; `closed_at` is the time if the broker closed it because of a revocation.
-    pub fn ended(&self, peer: &PeerCertificate, closed_at: Option<Timestamp>) {
+    /// A connection of `peer` has ended at `at`; `is_cut` if the broker closed it because of a revocation.
+    pub fn ended(&self, peer: &PeerCertificate, at: Timestamp, is_cut: bool) {
         let mut connections = self.lock();
         let key = key(peer);
         let Some((held, count)) = connections.open.get_mut(&key) else { return };
@@ -44,12 +46,25 @@ impl OpenConnections {
         if is_last {
             connections.open.remove(&key);
         }
-        if let Some(at) = closed_at {
+        if let Some(agent) = agent_of(peer) {
+            connections.last_ended.insert(agent.clone(), at);
+        }
+        if is_cut {
             if connections.closed.len() >= CLOSED_CONNECTIONS_MAX {
                 connections.closed.pop_front();
             }
             connections.closed.push_back(ClosedConnection { peer: held, at });
         }
+    }
+
+    /// The agents and resource servers that have connected since the start, with the time at which each was connected last:
+    /// `now` while a connection is open.
+    pub(crate) fn last_seen(&self, now: Timestamp) -> HashMap<AgentName, Timestamp> {
+        let connections = self.lock();
+        let mut seen = connections.last_ended.clone();
+        let open = connections.open.values().filter_map(|(peer, _)| agent_of(peer));
+        seen.extend(open.map(|agent| (agent.clone(), now)));
+        seen
     }
 
     /// The peers with open connections, and how many each has.
@@ -66,6 +81,14 @@ impl OpenConnections {
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The agent or resource server of the certificate.
+fn agent_of(peer: &PeerCertificate) -> Option<&AgentName> {
+    match peer.spiffe() {
+        SpiffeId::Agent { name, .. } | SpiffeId::ResourceServer { name, .. } => Some(name),
+        SpiffeId::Operator { .. } => None,
     }
 }
 
