@@ -16,6 +16,8 @@ mod report;
 mod said;
 mod scopes;
 mod touched;
+mod touched_revoked;
+mod without_admin;
 mod value;
 
 use serde_json::{Value, json};

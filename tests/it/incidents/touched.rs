@@ -114,7 +114,7 @@ async fn readings_of_a_removed_agent_are_counted_as_unknown() {
 }
 
 /// A broker with the agent `bill`, which may read a secret with a rotation and one without.
-fn with_rotation(service: &Webhook) -> Process {
+pub(super) fn with_rotation(service: &Webhook) -> Process {
     let mut process = Process::init("warn");
     process.configure(LOOPBACK);
     process.serve();
