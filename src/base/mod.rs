@@ -21,8 +21,8 @@ mod io_reason;
 mod lease_limits;
 mod length;
 pub mod limits;
-mod name;
 mod moment;
+mod name;
 mod near;
 mod network;
 mod operator_reason;
@@ -53,11 +53,11 @@ pub use id::{
 };
 pub use io_reason::io_reason;
 pub use length::{length_s, length_text};
+pub use moment::{MOMENT_FORMS, Moment};
 pub use name::{
     AgentName, ApproverGroupName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName,
     OwnerName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
-pub use moment::{MOMENT_FORMS, Moment};
 pub use near::{NAMES_COMPARED_MAX, NearNames, did_you_mean, near_texts};
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};

@@ -1,8 +1,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::{AgentName, Timestamp};
 use crate::base::limits::CLOSED_CONNECTIONS_MAX;
+use crate::base::{AgentName, Timestamp};
 use crate::pki::{PeerCertificate, SpiffeId};
 
 /// The open connections of client certificates, and the last ones that the broker closed because of a revocation. In

@@ -144,7 +144,8 @@ async fn an_agent_shows_when_it_was_connected_last() {
     let broker = TestBroker::declared().await;
     let admin = broker.operator();
     let bot = broker.agent("bot", &["publisher"]).await;
-    let invited = admin.post_json("/v1/agents/quiet-bot/invitations", &json!({ "roles": ["publisher"] })).await;
+    let invited =
+        admin.post_json("/v1/agents/quiet-bot/invitations", &json!({ "roles": ["publisher"] })).await;
     assert_eq!(invited.status, 201, "{}", invited.text());
     let seen = async |name: &str| admin.get(&format!("/v1/agents/{name}")).await.json()["last_seen"].clone();
     assert_eq!(seen("quiet-bot").await, Value::Null);

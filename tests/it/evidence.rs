@@ -93,7 +93,11 @@ fn a_bundle_can_be_verified_when_it_is_made() {
     let key = checkpoint_key(&process);
     let make = |file: &str, key: &str| {
         let out = process.path(file).display().to_string();
-        process.run_as("operator", &["evidence", "agent/a", "--out", &out, "--key", "-", "-o", "json"], key.as_bytes())
+        process.run_as(
+            "operator",
+            &["evidence", "agent/a", "--out", &out, "--key", "-", "-o", "json"],
+            key.as_bytes(),
+        )
     };
     // When the key of before is on standard input, then the answer says what the bundle proves
     let done = make("a.zip", &format!("{key}\n"));

@@ -297,8 +297,7 @@ fn misspelt_agent_and_guessed_verb_lead_to_what_is_meant() {
     let text = "[[role]]\nname = \"near\"\ncapabilities = [\"reports.raed\"]\n\
                 [[agent]]\nname = \"new-bot\"\nroles = [\"neer\"]\n";
     std::fs::write(&declared, text).unwrap();
-    let refused =
-        process.said_by("operator", &["plan", "-f", &declared.display().to_string()]).unwrap_err();
+    let refused = process.said_by("operator", &["plan", "-f", &declared.display().to_string()]).unwrap_err();
     for near in ["did you mean `reports.read`?", "did you mean `near`?"] {
         assert!(refused.contains(near), "{refused}");
     }

@@ -50,6 +50,10 @@ mod tests {
         }
         let refused = check().unwrap_err();
         assert_eq!(refused.code(), code::FILE_PERMISSIONS_TOO_OPEN.as_str());
-        assert!(refused.why().contains("mode 606") && refused.fix().contains("chmod go="), "{}", refused.why());
+        assert!(
+            refused.why().contains("mode 606") && refused.fix().contains("chmod go="),
+            "{}",
+            refused.why()
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::console::{CommandFailure, visible};
 use crate::crypto::Digest;
 use crate::wire::{
     ApprovalAnswer, ApprovalBallot, ApprovalContextAnswer, ApprovalState, ApprovalVerdict, ApprovalVoteBody,
-    ApprovalsQuery, GET_APPROVAL, GET_APPROVAL_CONTEXT, ListOutput, LIST_APPROVALS, Nothing,
+    ApprovalsQuery, GET_APPROVAL, GET_APPROVAL_CONTEXT, LIST_APPROVALS, ListOutput, Nothing,
     PreviousApprovalAnswer, VOTE_APPROVAL, VotedApprovalAnswer,
 };
 

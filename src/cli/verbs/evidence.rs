@@ -79,7 +79,9 @@ impl EvidenceArgs {
                     Some(true) => "no entry about the subject is missing",
                     Some(false) | None => "it does not prove that no entry is missing",
                 };
-                session.console.line(&format!("verified with your key: {entries} entries are in the ledger; {missing}"));
+                session
+                    .console
+                    .line(&format!("verified with your key: {entries} entries are in the ledger; {missing}"));
             }
             session.console.say("to verify it on any machine: keyward verify FILE --key KEY, with the key from GET /v1/checkpoint/key");
         }

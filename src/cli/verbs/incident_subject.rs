@@ -25,8 +25,9 @@ pub(super) async fn resolve(
     }
     let mut near = String::new();
     let agent = match text.parse::<AgentName>() {
-        Ok(name) => found(client.call(GET_AGENT, &name, &Nothing).await, &mut near)?
-            .map(|_| SubjectName::Agent(name)),
+        Ok(name) => {
+            found(client.call(GET_AGENT, &name, &Nothing).await, &mut near)?.map(|_| SubjectName::Agent(name))
+        }
         Err(_) => None,
     };
     let operator = match text.parse::<OperatorName>() {
@@ -87,10 +88,7 @@ pub(super) fn body_of(subject: &SubjectName) -> SubjectBody {
 
 /// The response, or none if the object does not exist, or is not the operator's to see. `near` gets the broker's question about
 /// similar names.
-fn found<T>(
-    answer: Result<T, CommandFailure>,
-    near: &mut String,
-) -> Result<Option<T>, CommandFailure> {
+fn found<T>(answer: Result<T, CommandFailure>, near: &mut String) -> Result<Option<T>, CommandFailure> {
     let unseen = [
         code::AGENT_UNKNOWN,
         code::OPERATOR_UNKNOWN,

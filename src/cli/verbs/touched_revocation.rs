@@ -107,8 +107,9 @@ impl<'c, 't> Revocations<'c, 't> {
 
     /// The results, when all versions are revoked or the wait is over.
     pub(super) async fn ends(self, console: &Console) -> Vec<EndedVersion> {
-        let _progress = (!self.pending.is_empty())
-            .then(|| console.progress("waiting until the upstreams have revoked the versions that were read"));
+        let _progress = (!self.pending.is_empty()).then(|| {
+            console.progress("waiting until the upstreams have revoked the versions that were read")
+        });
         let mut ends = Vec::new();
         for PendingRevocation { secret, version, rotation } in &self.pending {
             let result = match rotation {
@@ -119,7 +120,10 @@ impl<'c, 't> Revocations<'c, 't> {
                 Ok(upstream) => Ok(revoked(secret, *version, &upstream)),
                 Err(why) => Err(format!("`{secret}` version {version} ({why})")),
             };
-            ends.push(EndedVersion { version: RevokedVersionOutput { secret: secret.clone(), version: *version }, result });
+            ends.push(EndedVersion {
+                version: RevokedVersionOutput { secret: secret.clone(), version: *version },
+                result,
+            });
         }
         ends
     }
@@ -164,7 +168,8 @@ fn state_of(shown: &RotationAnswer, rotation: RotationId) -> RevocationState {
              again: `keyward secret rotate {secret}`"
         ));
     }
-    let is_left = |orphan: &crate::wire::OrphanAnswer| orphan.rotation == rotation && orphan.version.is_some();
+    let is_left =
+        |orphan: &crate::wire::OrphanAnswer| orphan.rotation == rotation && orphan.version.is_some();
     if shown.orphans.iter().any(is_left) {
         return RevocationState::Failed(format!(
             "the broker cannot revoke it, because it does not know its place at the upstream: delete it there, then \
@@ -233,7 +238,8 @@ mod tests {
             } })
         };
         assert_eq!(state(run(Value::Null)), "pending");
-        let trouble = json!({ "code": "upstream_refused", "detail": null, "reason": "r", "at": "x", "retry_at": "y" });
+        let trouble =
+            json!({ "code": "upstream_refused", "detail": null, "reason": "r", "at": "x", "retry_at": "y" });
         assert!(state(run(trouble)).contains("has stopped at `grace`"));
     }
 

@@ -38,7 +38,12 @@ pub(crate) trait RecordRefusals: Sync {
 
     /// The same refusal for a caller that is limited to `owner`. If the object in the path of the request does not exist, an
     /// operator is told the similar names.
-    fn told(&self, problem: Problem, _object: Option<&RequestedObject>, owner: Option<&OwnerName>) -> Problem {
+    fn told(
+        &self,
+        problem: Problem,
+        _object: Option<&RequestedObject>,
+        owner: Option<&OwnerName>,
+    ) -> Problem {
         within(problem, owner)
     }
 }

@@ -17,8 +17,8 @@ mod said;
 mod scopes;
 mod touched;
 mod touched_revoked;
-mod without_admin;
 mod value;
+mod without_admin;
 
 use serde_json::{Value, json};
 

@@ -76,10 +76,14 @@ fn a_version_that_the_broker_cannot_revoke_is_named() {
     // When it is contained, then the command names the version, and what to do
     let (exit, said) = contain(&process);
     assert_eq!(exit, Some(12), "{said}");
-    for part in ["`billing/key` version 1", "delete it there", "`keyward rotation clear-orphans billing/key`"] {
+    for part in ["`billing/key` version 1", "delete it there", "`keyward rotation clear-orphans billing/key`"]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert!(said.contains("`keyward contain agent/bill --reason TEXT --rotate-touched --revoke-previous`"), "{said}");
+    assert!(
+        said.contains("`keyward contain agent/bill --reason TEXT --rotate-touched --revoke-previous`"),
+        "{said}"
+    );
     assert!(rotation(&process)["run"].is_null(), "it has no grace period");
 }
 

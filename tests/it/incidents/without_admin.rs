@@ -47,7 +47,8 @@ fn a_person_at_a_terminal_is_asked_before_no_admin_is_left() {
     let (home, args) = (process.path("home-sam"), CONTAIN.map(|arg| format!("'{arg}'")).join(" "));
     let command = format!("{} --home {} {args}", KEYWARD, home.display());
     let answer = |line: &str| {
-        let typed = TypedCommand { command: &command, prompt: "leave no admin? [y/N]", ahead: "", lines: &[line] };
+        let typed =
+            TypedCommand { command: &command, prompt: "leave no admin? [y/N]", ahead: "", lines: &[line] };
         typed.run(&process.path("begin"))
     };
     let (is_done, said) = answer("n");
