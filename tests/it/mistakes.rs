@@ -288,11 +288,16 @@ fn misspelt_agent_and_guessed_verb_lead_to_what_is_meant() {
         (&["contain", "secret/github/ap", "--reason", "x"], "github/app"),
         (&["contain", "role/repo-raeder", "--reason", "x"], "repo-reader"),
         (&["agent", "invite", "new-bot", "--role", "repo-raeder"], "repo-reader"),
+        (&["lease", "retry", "--agent", "reprot-bot"], "report-bot"),
     ] {
         let refused = process.said_by("operator", verb).unwrap_err();
         assert!(refused.contains(&format!("did you mean `{near}`?")), "{refused}");
         assert_eq!(refused.matches("did you mean").count(), 1, "{refused}");
     }
+    let refused = process.said_by("a", &["token", "github.repo.raed"]).unwrap_err();
+    assert!(refused.contains("did you mean `github.repo.read`?"), "{refused}");
+    let refused = process.said_by("a", &["token", "reports.raed"]).unwrap_err();
+    assert!(!refused.contains("did you mean"), "the agent does not hold it: {refused}");
     let declared = process.path("near.toml");
     let text = "[[role]]\nname = \"near\"\ncapabilities = [\"reports.raed\"]\n\
                 [[agent]]\nname = \"new-bot\"\nroles = [\"neer\"]\n";

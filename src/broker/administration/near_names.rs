@@ -2,6 +2,7 @@
 
 use crate::base::code::{self, Code};
 use crate::base::{NAMES_COMPARED_MAX, Scope, SubjectName, did_you_mean};
+use crate::broker::failure::Failure;
 use crate::broker::owners::owners;
 use crate::broker::world::World;
 use crate::registry::Owned;
@@ -69,6 +70,27 @@ impl NamedKind {
 pub(in crate::broker) fn near_within(world: &World, scope: &Scope, kind: NamedKind, text: &str) -> String {
     let present = PresentNames { world, scope }.of(kind);
     did_you_mean(text, present.iter().map(String::as_str))
+}
+
+/// `failure`, that no object of this kind within `scope` has the name `text`, with the name and the similar ones.
+pub(in crate::broker) fn unknown_within(
+    failure: Failure,
+    world: &World,
+    scope: &Scope,
+    kind: NamedKind,
+    text: &str,
+) -> Failure {
+    let near = near_within(world, scope, kind, text);
+    if near.is_empty() {
+        return failure;
+    }
+    let named = format!("`{text}`");
+    let why = if failure.why.contains(&named) {
+        format!("{}{near}", failure.why)
+    } else {
+        format!("{}: {named}{near}", failure.why)
+    };
+    failure.because(why)
 }
 
 /// The present objects within a scope.

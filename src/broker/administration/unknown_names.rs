@@ -1,6 +1,6 @@
 //! Names that no object has, e.g. in a filter of entries: they may be misspelt.
 
-use super::near_names::{NamedKind, PresentNames, near_within};
+use super::near_names::{NamedKind, PresentNames, unknown_within};
 use crate::base::{AgentName, CapabilityName, OperatorName, OwnerName, Scope, SecretName, near_texts};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -47,17 +47,7 @@ impl AdminServices {
         let Some(kind) = NamedKind::of_refusal(failure.code, name) else { return failure };
         let scope = owner.map_or(Scope::Everything, |owner| Scope::Owner(owner.clone()));
         let text = name.name().unwrap_or_default();
-        let near = self.0.state.store.read(|world, _| near_within(world, &scope, kind, &text));
-        if near.is_empty() {
-            return failure;
-        }
-        let named = format!("`{text}`");
-        let why = if failure.why.contains(&named) {
-            format!("{}{near}", failure.why)
-        } else {
-            format!("{}: {named}{near}", failure.why)
-        };
-        failure.because(why)
+        self.0.state.store.read(|world, _| unknown_within(failure, world, &scope, kind, &text))
     }
 }
 

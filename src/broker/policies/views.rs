@@ -1,9 +1,8 @@
 use crate::base::{ApprovalDemand, PolicyName, code};
-use crate::broker::administration::near_names::{NamedKind, near_within};
+use crate::broker::administration::near_names::{NamedKind, unknown_within};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::page::Page;
-use crate::broker::world::World;
 use crate::policy::{Authorised, ReadDeclared};
 use crate::rules::{Action, HeadDescription, Policy, PolicyOutcome};
 use crate::wire::{FixedText, PageAnswer, PolicyAnswer, PolicyDemandAnswer};
@@ -30,11 +29,9 @@ impl AdminServices {
             Some(PolicyAnswer { rule: Some(policy.rule.text().to_owned()), ..policy_view(policy) })
         });
         found.ok_or_else(|| {
-            let near = |world: &World| near_within(world, scope, NamedKind::Policy, name.as_str());
-            let near = self.0.state.store.read(|world, _| near(world));
             let unknown = Failure::new(code::POLICY_UNKNOWN);
-            let why = format!("{}: `{name}`{near}", unknown.why);
-            unknown.because(why)
+            let (kind, text) = (NamedKind::Policy, name.as_str());
+            self.0.state.store.read(|world, _| unknown_within(unknown, world, scope, kind, text))
         })
     }
 }
