@@ -291,12 +291,15 @@ struct KnownNames<'a> {
 
 impl<'a> KnownNames<'a> {
     fn has_capability(&self, name: &CapabilityName) -> bool {
-        self.declaration.capabilities.contains_key(name)
+        self.declaration.unread.capabilities
+            || self.declaration.capabilities.contains_key(name)
             || (self.kept && self.ground.capability(name).is_some())
     }
 
     fn has_role(&self, name: &RoleName) -> bool {
-        self.declaration.roles.contains_key(name) || (self.kept && self.ground.role(name).is_some())
+        self.declaration.unread.roles
+            || self.declaration.roles.contains_key(name)
+            || (self.kept && self.ground.role(name).is_some())
     }
 
     fn capabilities(&self) -> impl Iterator<Item = &'a str> {
