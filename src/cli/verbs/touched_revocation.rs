@@ -8,8 +8,8 @@ use crate::cli::client::Client;
 use crate::console::{CommandFailure, Console};
 use crate::upstream::WITHOUT_UPSTREAM;
 use crate::wire::{
-    GET_ROTATION, Nothing, RevokedVersionOutput, RotationAction, RotationAnswer, STEER_ROTATION,
-    SteerRotationBody, TouchedSecretAnswer,
+    GET_ROTATION, Nothing, OrphanAnswer, RevokedVersionOutput, RotationAction, RotationAnswer,
+    STEER_ROTATION, SteerRotationBody, TouchedSecretAnswer,
 };
 
 /// The longest wait for all rotations together, and the time between two looks.
@@ -78,10 +78,16 @@ impl<'c, 't> Revocations<'c, 't> {
     /// The reason why it has not begun.
     pub(super) async fn rotate(&mut self, touched: &'t TouchedSecretAnswer) -> Result<(), String> {
         let (client, secret) = (self.client, &touched.secret);
+        let is_of_it = |one: &&PendingRevocation<'_>| one.secret == secret;
+        let earlier = self.pending.iter().find(is_of_it).and_then(|one| one.rotation.as_ref().ok().copied());
+        if let Some(earlier) = earlier {
+            // Its result is told later. While it has not ended, the broker refuses the next one.
+            drop(self.ended(secret, earlier).await);
+        }
         let ordered = match ordered_rotation(client, secret, true).await {
             Err(failure) if failure.code() == code::ROTATION_IN_GRACE_PERIOD.as_str() => {
                 let earlier = self.end_grace_period(secret).await?;
-                self.ended(secret, earlier).await?;
+                drop(self.ended(secret, earlier).await);
                 ordered_rotation(client, secret, true).await
             }
             ordered => ordered,
@@ -168,8 +174,7 @@ fn state_of(shown: &RotationAnswer, rotation: RotationId) -> RevocationState {
              again: `keyward secret rotate {secret}`"
         ));
     }
-    let is_left =
-        |orphan: &crate::wire::OrphanAnswer| orphan.rotation == rotation && orphan.version.is_some();
+    let is_left = |orphan: &OrphanAnswer| orphan.rotation == rotation && orphan.version.is_some();
     if shown.orphans.iter().any(is_left) {
         return RevocationState::Failed(format!(
             "the broker cannot revoke it, because it does not know its place at the upstream: delete it there, then \
