@@ -135,7 +135,8 @@ impl PresentNames<'_> {
     }
 
     fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.world.secrets.all().filter(|secret| self.scope.covers(secret.owner.as_ref()))
+        let present = self.world.secrets.all().filter(|secret| !secret.is_deleted());
+        present.filter(|secret| self.scope.covers(secret.owner.as_ref()))
     }
 }
 
