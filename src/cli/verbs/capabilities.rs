@@ -41,8 +41,7 @@ impl CapabilityCommand {
                 let unknown = CommandFailure::new(code::CAPABILITY_UNKNOWN)
                     .because(format!("there is no capability `{name}`"))
                     .mended_by("check the name: `keyward capability list` shows the capabilities");
-                let name_of = |one: &CapabilityAnswer| one.name.as_str();
-                session.show_item(LIST_CAPABILITIES, name.as_str(), name_of, unknown).await
+                session.show_item(LIST_CAPABILITIES, name.as_str(), |one| one.name.as_str(), unknown).await
             }
         }
     }
@@ -57,8 +56,7 @@ impl RoleCommand {
                 let unknown = CommandFailure::new(code::ROLE_UNKNOWN)
                     .because(format!("there is no role `{name}`"))
                     .mended_by("check the name: `keyward role list` shows the roles");
-                let name_of = |one: &RoleAnswer| one.name.as_str();
-                session.show_item(LIST_ROLES, name.as_str(), name_of, unknown).await
+                session.show_item(LIST_ROLES, name.as_str(), |one| one.name.as_str(), unknown).await
             }
         }
     }

@@ -127,7 +127,7 @@ impl<'c, 't> Revocations<'c, 't> {
                 Err(why) => Err(format!("`{secret}` version {version} ({why})")),
             };
             ends.push(EndedVersion {
-                version: RevokedVersionOutput { secret: secret.clone(), version: *version },
+                version: RevokedVersionOutput { secret: (*secret).clone(), version: *version },
                 result,
             });
         }
