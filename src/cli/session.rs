@@ -13,7 +13,7 @@ use super::table::Row;
 use crate::base::{Reason, code, did_you_mean as near_question, has_secret_form};
 use crate::cli::client::{Client, IdentitySource, Received};
 use crate::cli::enrolment::{is_valid_for, renew_if_due};
-use crate::cli::identity::{Identity, IdentityKind, check_private_key};
+use crate::cli::identity::{Identity, IdentityKind, key_warning};
 use crate::console::{CommandFailure, Console};
 use crate::pki::SpiffeId;
 use crate::wire::{
@@ -33,11 +33,13 @@ const UNRENEWED_S: i64 = 60;
 impl VerbSession<'_> {
     /// A client with the agent's identity for a verb of agents, which is renewed first if it is due.
     pub(crate) async fn agent(&self) -> Result<Client, CommandFailure> {
+        self.warn_of_key(IdentityKind::Agent);
         agent_client(self.home).await
     }
 
     /// A client with the operator's identity, which is renewed first if it is due.
     pub(crate) async fn operator(&self) -> Result<Client, CommandFailure> {
+        self.warn_of_key(IdentityKind::Operator);
         client_of(self.home, IdentityKind::Operator).await
     }
 
@@ -45,11 +47,17 @@ impl VerbSession<'_> {
     /// minute: a renewal that waits for a stalled disk would delay the revocation.
     pub(crate) async fn revoking_operator(&self) -> Result<Client, CommandFailure> {
         let kind = IdentityKind::Operator;
-        check_private_key(self.home, kind)?;
         if is_valid_for(self.home, kind, UNRENEWED_S)? {
+            self.warn_of_key(kind);
             return Client::at(IdentitySource { home: self.home.to_owned(), kind });
         }
         self.operator().await
+    }
+
+    fn warn_of_key(&self, kind: IdentityKind) {
+        if let Some(warning) = key_warning(self.home, kind) {
+            self.console.say(&warning);
+        }
     }
 
     /// Prints the broker's response as JSON, or a line about it.
@@ -222,7 +230,6 @@ pub(crate) fn sent_reason(reason: &Reason, console: &Console) -> String {
 
 /// A client with the identity of `kind` below `home`, which is renewed first if it is due.
 pub(crate) async fn client_of(home: &Path, kind: IdentityKind) -> Result<Client, CommandFailure> {
-    check_private_key(home, kind)?;
     renew_if_due(home, kind).await?;
     Client::at(IdentitySource { home: home.to_owned(), kind })
 }

@@ -5,6 +5,7 @@ use super::contained_admins::{WITHOUT_ADMIN, check_admins_left};
 use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::TouchedRotation;
+use crate::base::limits::REASON_CHARS_MAX;
 use crate::base::{IncidentId, Reason, Stopwatch, SubjectName, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
@@ -102,7 +103,8 @@ impl ContainArgs {
         let followed = follow(&client, incident, &mut progress.effects, session.console).await;
         let rotated = if self.rotate_touched {
             let (client, subject, revokes_previous) = (&client, &subject, self.revoke_previous);
-            let rotation = TouchedRotation { client, incident, subject, revokes_previous };
+            let reason = of_incident(incident, &body.reason);
+            let rotation = TouchedRotation { client, incident, subject, reason: &reason, revokes_previous };
             rotation.run(&mut progress, session).await
         } else {
             Ok(())
@@ -146,6 +148,11 @@ impl ContainArgs {
         }
         lines
     }
+}
+
+/// The reason of the rotations that follow the containment: the one of the containment, with the incident.
+fn of_incident(incident: IncidentId, reason: &str) -> String {
+    format!("incident {incident}: {reason}").chars().take(REASON_CHARS_MAX).collect()
 }
 
 /// The failure of a containment; a sealed broker takes it on its host.

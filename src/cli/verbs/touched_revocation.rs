@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rotation_state::failure_of;
-use crate::base::{RotationId, SecretName, Stopwatch, code};
+use crate::base::{RotationId, SecretName, Stopwatch};
 use crate::cli::client::Client;
 use crate::console::{CommandFailure, Console};
 use crate::upstream::WITHOUT_UPSTREAM;
@@ -12,7 +12,7 @@ use crate::wire::{
     STEER_ROTATION, SteerRotationBody, TouchedSecretAnswer,
 };
 
-/// The longest wait for all rotations together, and the time between two looks.
+/// The longest wait for all rotations of a phase together, and the time between two looks.
 const WAIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -33,8 +33,7 @@ pub(super) struct EndedVersion {
 
 /// The versions of the secrets `'t` that rotations revoke.
 pub(super) struct Revocations<'c, 't> {
-    client: &'c Client,
-    since: Stopwatch,
+    orders: RotationOrders<'c>,
     pending: Vec<PendingRevocation<'t>>,
 }
 
@@ -46,80 +45,98 @@ enum RevocationState {
     Pending,
 }
 
-/// Begins a rotation of `secret`, or finds the one in progress.
-///
-/// # Errors
-/// [`CommandFailure`], also in the grace period of an earlier rotation.
-pub(super) async fn ordered_rotation(
-    client: &Client,
-    secret: &SecretName,
-    revoke_previous: bool,
-) -> Result<Option<RotationId>, CommandFailure> {
-    let body = SteerRotationBody { revoke_previous, ..RotationAction::Rotate.into() };
-    Ok(client.call(STEER_ROTATION, secret, &body).await?.answer.rotation)
+/// The orders of the rotations that follow a containment.
+#[derive(Clone, Copy)]
+pub(super) struct RotationOrders<'c> {
+    pub(super) client: &'c Client,
+    /// The reason that the entries of the orders have.
+    pub(super) reason: &'c str,
 }
 
-impl<'c, 't> Revocations<'c, 't> {
-    pub(super) fn start(client: &'c Client) -> Self {
-        Self { client, since: Stopwatch::start(), pending: Vec::new() }
-    }
-
-    /// Ends the grace period of a replaced version that was read.
-    pub(super) async fn order_end_of_previous(&mut self, touched: &'t TouchedSecretAnswer) {
-        let Some(previous) = &touched.previous else { return };
-        let secret = &touched.secret;
-        let rotation = self.end_grace_period(secret).await;
-        self.pending.push(PendingRevocation { secret, version: previous.version, rotation });
-    }
-
-    /// Begins a rotation that revokes the current version as soon as there is a new one.
+impl RotationOrders<'_> {
+    /// Begins a rotation of `secret`, or finds the one in progress, whose failed step is tried again.
     ///
     /// # Errors
-    /// The reason why it has not begun.
-    pub(super) async fn rotate(&mut self, touched: &'t TouchedSecretAnswer) -> Result<(), String> {
-        let (client, secret) = (self.client, &touched.secret);
-        let is_of_it = |one: &&PendingRevocation<'_>| one.secret == secret;
-        let earlier = self.pending.iter().find(is_of_it).and_then(|one| one.rotation.as_ref().ok().copied());
-        if let Some(earlier) = earlier {
-            // Its result is told later. While it has not ended, the broker refuses the next one.
-            drop(self.ended(secret, earlier).await);
-        }
-        let ordered = match ordered_rotation(client, secret, true).await {
-            Err(failure) if failure.code() == code::ROTATION_IN_GRACE_PERIOD.as_str() => {
-                let earlier = self.end_grace_period(secret).await?;
-                drop(self.ended(secret, earlier).await);
-                ordered_rotation(client, secret, true).await
+    /// [`CommandFailure`], also in the grace period of an earlier rotation.
+    pub(super) async fn rotate(
+        self,
+        secret: &SecretName,
+        revoke_previous: bool,
+    ) -> Result<Option<RotationId>, CommandFailure> {
+        let body = SteerRotationBody { revoke_previous, ..self.body(RotationAction::Rotate) };
+        let ordered = self.client.call(STEER_ROTATION, secret, &body).await?.answer;
+        if ordered.begun == Some(false) {
+            let shown = self.client.call(GET_ROTATION, secret, &Nothing).await?;
+            // Otherwise a dead letter would wait for ever, and an old failure would count as one of this order.
+            if shown.run.as_ref().is_some_and(|run| run.trouble.is_some()) {
+                let retry = self.body(RotationAction::Retry);
+                self.client.call(STEER_ROTATION, secret, &retry).await?;
             }
-            ordered => ordered,
-        };
-        let rotation = ordered.map_err(|failure| failure.why().to_owned())?;
-        let rotation = rotation.ok_or_else(|| "the broker did not name the rotation".to_owned());
-        self.pending.push(PendingRevocation { secret, version: touched.version, rotation });
-        Ok(())
+        }
+        Ok(ordered.rotation)
     }
 
     /// Ends the grace period of the rotation in progress; gives this rotation.
-    async fn end_grace_period(&self, secret: &SecretName) -> Result<RotationId, String> {
-        let body = SteerRotationBody::from(RotationAction::RevokePrevious);
+    async fn end_grace_period(self, secret: &SecretName) -> Result<RotationId, String> {
         let why = |failure: CommandFailure| failure.why().to_owned();
         let shown = self.client.call(GET_ROTATION, secret, &Nothing).await.map_err(why)?;
         let Some(run) = &shown.run else {
             return Err("the rotation has ended; repeat the command".to_owned());
         };
+        let body = self.body(RotationAction::RevokePrevious);
         let ordered = self.client.call(STEER_ROTATION, secret, &body).await;
         ordered.map_err(|failure| failure_of(&shown, run).unwrap_or(failure)).map_err(why)?;
         Ok(run.id)
     }
 
-    /// The results, when all versions are revoked or the wait is over.
+    fn body(self, action: RotationAction) -> SteerRotationBody {
+        SteerRotationBody { reason: Some(self.reason.to_owned()), ..action.into() }
+    }
+}
+
+impl<'c, 't> Revocations<'c, 't> {
+    pub(super) const fn new(orders: RotationOrders<'c>) -> Self {
+        Self { orders, pending: Vec::new() }
+    }
+
+    /// Ends the grace period of a replaced version that was read. Returns whether there is one.
+    pub(super) async fn order_end_of_previous(&mut self, touched: &'t TouchedSecretAnswer) -> bool {
+        let Some(previous) = &touched.previous else { return false };
+        let secret = &touched.secret;
+        let rotation = self.orders.end_grace_period(secret).await;
+        self.pending.push(PendingRevocation { secret, version: previous.version, rotation });
+        true
+    }
+
+    /// Waits for the end of the grace period that was ended for `secret`, until `deadline`. Its result is told later.
+    pub(super) async fn await_end_of_previous(&self, secret: &SecretName, deadline: &Deadline) {
+        let ended = self.pending.iter().find(|one| one.secret == secret);
+        if let Some(Ok(rotation)) = ended.map(|one| &one.rotation) {
+            drop(self.ended(secret, *rotation, deadline).await);
+        }
+    }
+
+    /// Begins a rotation that revokes the current version as soon as there is a new one.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] if it has not begun.
+    pub(super) async fn rotate(&mut self, touched: &'t TouchedSecretAnswer) -> Result<(), CommandFailure> {
+        let secret = &touched.secret;
+        let rotation = self.orders.rotate(secret, true).await?;
+        let rotation = rotation.ok_or_else(|| "the broker did not name the rotation".to_owned());
+        self.pending.push(PendingRevocation { secret, version: touched.version, rotation });
+        Ok(())
+    }
+
+    /// The results, when all versions are revoked or the wait is over. Each is looked at once more then.
     pub(super) async fn ends(self, console: &Console) -> Vec<EndedVersion> {
         let _progress = (!self.pending.is_empty()).then(|| {
             console.progress("waiting until the upstreams have revoked the versions that were read")
         });
-        let mut ends = Vec::new();
+        let (mut ends, deadline) = (Vec::new(), Deadline::start());
         for PendingRevocation { secret, version, rotation } in &self.pending {
             let result = match rotation {
-                Ok(rotation) => self.ended(secret, *rotation).await,
+                Ok(rotation) => self.ended(secret, *rotation, &deadline).await,
                 Err(why) => Err(why.clone()),
             };
             let result = match result {
@@ -138,14 +155,19 @@ impl<'c, 't> Revocations<'c, 't> {
     ///
     /// # Errors
     /// The reason why the version that it replaces may still work.
-    async fn ended(&self, secret: &SecretName, rotation: RotationId) -> Result<String, String> {
+    async fn ended(
+        &self,
+        secret: &SecretName,
+        rotation: RotationId,
+        deadline: &Deadline,
+    ) -> Result<String, String> {
         loop {
-            let shown = self.client.call(GET_ROTATION, secret, &Nothing).await;
+            let shown = self.orders.client.call(GET_ROTATION, secret, &Nothing).await;
             let shown = shown.map_err(|failure| failure.why().to_owned())?;
             match state_of(&shown, rotation) {
                 RevocationState::Revoked => return Ok(shown.answer.upstream),
                 RevocationState::Failed(why) => return Err(why),
-                RevocationState::Pending if self.since.elapsed() < WAIT => tokio::time::sleep(LOOK).await,
+                RevocationState::Pending if !deadline.is_over() => tokio::time::sleep(LOOK).await,
                 RevocationState::Pending => {
                     return Err(format!(
                         "its rotation has not ended after {} seconds, its state is `{}`: the broker goes on with it; \
@@ -156,6 +178,19 @@ impl<'c, 't> Revocations<'c, 't> {
                 }
             }
         }
+    }
+}
+
+/// The end of one wait for all rotations.
+pub(super) struct Deadline(Stopwatch);
+
+impl Deadline {
+    pub(super) fn start() -> Self {
+        Self(Stopwatch::start())
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.elapsed() >= WAIT
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rotation of the secrets that a contained subject has read.
 
-use super::touched_revocation::{Revocations, ordered_rotation};
+use super::touched_revocation::{Deadline, Revocations, RotationOrders};
 use crate::base::{IncidentId, SubjectName, code, length_text};
 use crate::cli::client::Client;
 use crate::cli::session::VerbSession;
@@ -16,6 +16,8 @@ pub(super) struct TouchedRotation<'a> {
     pub(super) incident: IncidentId,
     /// The subject, for the command to repeat.
     pub(super) subject: &'a SubjectName,
+    /// The reason that the entries of the rotations have.
+    pub(super) reason: &'a str,
     /// Whether the versions that were read get no grace period.
     pub(super) revokes_previous: bool,
 }
@@ -44,24 +46,31 @@ impl TouchedRotation<'_> {
                 session.console.line(line);
             }
         };
-        let mut revocations = Revocations::start(self.client);
+        let orders = RotationOrders { client: self.client, reason: self.reason };
+        let mut revocations = Revocations::new(orders);
+        // Everything that does not depend on another rotation is ordered before anything is waited for.
+        let mut later = Vec::new();
         for secret in &touched.items {
-            if self.revokes_previous {
-                revocations.order_end_of_previous(secret).await;
+            let ends_previous = if self.revokes_previous {
+                revocations.order_end_of_previous(secret).await
             } else {
                 left.working.extend(working(secret));
-            }
+                false
+            };
             if !secret.is_current {
                 say(&replaced(secret));
-                continue;
+            } else if ends_previous {
+                later.push(secret);
+            } else {
+                let ordered = self.rotate(secret, orders, &mut revocations).await;
+                left.note(secret, ordered, progress, say);
             }
-            match self.rotate(secret, &mut revocations).await {
-                Ok(line) => {
-                    say(&line);
-                    progress.rotated.push(secret.secret.clone());
-                }
-                Err(why) => left.unrotated.push(format!("`{}` ({why})", secret.secret)),
-            }
+        }
+        let deadline = Deadline::start();
+        for secret in later {
+            revocations.await_end_of_previous(&secret.secret, &deadline).await;
+            let ordered = self.rotate(secret, orders, &mut revocations).await;
+            left.note(secret, ordered, progress, say);
         }
         for ended in revocations.ends(session.console).await {
             match ended.result {
@@ -76,31 +85,36 @@ impl TouchedRotation<'_> {
         left.failure().map_or(Ok(()), Err)
     }
 
-    /// Rotates one secret; the line about it, or the reason why it is not rotated.
+    /// Begins the rotation of one secret.
+    ///
+    /// # Errors
+    /// The reason why it is not rotated.
     async fn rotate<'t>(
         &self,
         touched: &'t TouchedSecretAnswer,
+        orders: RotationOrders<'_>,
         revocations: &mut Revocations<'_, 't>,
-    ) -> Result<String, String> {
-        let TouchedSecretAnswer { secret, sensitivity, .. } = touched;
+    ) -> Result<(), String> {
+        let secret = &touched.secret;
         if !touched.has_rotation {
             return Err("no rotation is declared".to_owned());
         }
-        if self.revokes_previous {
-            revocations.rotate(touched).await?;
+        let ordered = if self.revokes_previous {
+            revocations.rotate(touched).await
         } else {
-            ordered_rotation(self.client, secret, false).await.map_err(|failure| {
-                if failure.code() != code::ROTATION_IN_GRACE_PERIOD.as_str() {
-                    return failure.why().to_owned();
-                }
-                let (revoke, rotate) = (
-                    format!("`keyward rotation revoke-previous {secret}`"),
-                    format!("`keyward secret rotate {secret}`"),
-                );
-                format!("an earlier rotation is in its grace period: {revoke}, then {rotate}")
-            })?;
-        }
-        Ok(format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"))
+            orders.rotate(secret, false).await.map(drop)
+        };
+        ordered.map_err(|failure| {
+            if failure.code() != code::ROTATION_IN_GRACE_PERIOD.as_str() {
+                return failure.why().to_owned();
+            }
+            // Others may still use the previous version, which the subject has not read: a person decides.
+            let (revoke, rotate) = (
+                format!("`keyward rotation revoke-previous {secret}`"),
+                format!("`keyward secret rotate {secret}`"),
+            );
+            format!("an earlier rotation is in its grace period: {revoke}, then {rotate}")
+        })
     }
 
     fn repeated(&self) -> String {
@@ -123,6 +137,24 @@ struct Left {
 }
 
 impl Left {
+    /// Notes the order of the rotation of `touched`.
+    fn note(
+        &mut self,
+        touched: &TouchedSecretAnswer,
+        ordered: Result<(), String>,
+        progress: &mut ContainmentProgress,
+        say: impl Fn(&str),
+    ) {
+        let TouchedSecretAnswer { secret, sensitivity, .. } = touched;
+        match ordered {
+            Ok(()) => {
+                say(&format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"));
+                progress.rotated.push(secret.clone());
+            }
+            Err(why) => self.unrotated.push(format!("`{secret}` ({why})")),
+        }
+    }
+
     fn failure(&self) -> Option<CommandFailure> {
         let mut why = Vec::new();
         if !self.unrotated.is_empty() {

@@ -68,6 +68,25 @@ fn an_earlier_grace_period_is_ended_before_the_rotation() {
 }
 
 #[test]
+fn a_grace_period_of_a_value_that_was_not_read_is_left_to_a_person() {
+    // Given an agent that has read the new value alone, in the grace period of a value that others may use
+    let service = Webhook::start("the-first-key");
+    let process = with_rotation(&service);
+    rotate_once(&process);
+    let others: Vec<String> = service.keys().into_values().collect();
+    process.good(&["secret", "rotate", "billing/key"], b"");
+    wait_until(|| rotation(&process)["run"]["stage"] == "grace");
+    process.good_as("bill", &["get", "billing/key"], b"");
+    // When it is contained, then the value of the others works on, and the two commands are named
+    let (exit, said) = contain(&process);
+    assert_eq!(exit, Some(12), "{said}");
+    let commands = "`keyward rotation revoke-previous billing/key`, then `keyward secret rotate billing/key`";
+    assert!(said.contains(commands), "{said}");
+    assert!(others.iter().any(|value| service.lets_in(value)), "{said}");
+    assert_eq!(rotation(&process)["run"]["stage"], "grace");
+}
+
+#[test]
 fn a_version_that_the_broker_cannot_revoke_is_named() {
     // Given an agent that has read a value which an operator stored: its place at the upstream is unknown
     let service = Webhook::start("the-first-key");
@@ -120,12 +139,16 @@ fn a_restart_revokes_what_the_containment_has_left() {
     // When the broker is killed, and starts again
     process.kill();
     process.serve();
-    process.good(&["rotation", "retry", "billing/key"], b"");
-    // Then the value that was read has no grace period
-    wait_until(|| rotation(&process)["run"].is_null());
-    assert!(!service.lets_in(&read));
+    assert_eq!(rotation(&process)["run"]["revokes_previous"], true);
+    // Then the value that was read has no grace period, and a repetition does not wait for the broker's next attempt
+    let (exit, said) = contain(&process);
+    assert_eq!(exit, Some(0), "{said}");
+    assert!(!service.lets_in(&read) && rotation(&process)["run"].is_null(), "{said}");
     let entries = process.json(&["audit", "list", "--kind", "rotation.begun", "--limit", "1"]);
-    assert_eq!(entries["items"][0]["event"]["revokes_previous"], true, "{entries}");
+    let begun = &entries["items"][0];
+    assert_eq!(begun["event"]["revokes_previous"], true, "{entries}");
+    let reason = begun["reason"].as_str().unwrap();
+    assert!(reason.starts_with("incident inc_") && reason.ends_with(": leaked"), "{reason}");
 }
 
 #[test]
