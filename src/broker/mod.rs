@@ -19,6 +19,7 @@ mod identity;
 mod incidents;
 mod keyed_locks;
 mod keys;
+mod last_seen;
 mod leases;
 mod open_connections;
 mod owners;

@@ -1,6 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::last_seen::LastSeen;
 use crate::base::limits::CLOSED_CONNECTIONS_MAX;
 use crate::base::{AgentName, Timestamp};
 use crate::pki::{PeerCertificate, SpiffeId};
@@ -15,8 +16,7 @@ struct Connections {
     /// By serial number, address and key: the peer, and its number of connections.
     open: HashMap<Vec<u8>, (Arc<PeerCertificate>, usize)>,
     closed: VecDeque<ClosedConnection>,
-    /// The end of the last connection of each agent and resource server.
-    last_ended: HashMap<AgentName, Timestamp>,
+    seen: LastSeen,
 }
 
 /// A connection that the broker closed because its certificate was no longer accepted.
@@ -34,6 +34,9 @@ impl OpenConnections {
         let mut connections = self.lock();
         let (_, count) = connections.open.entry(key(peer)).or_insert_with(|| (Arc::new(peer.clone()), 0));
         *count = count.saturating_add(1);
+        if let Some(agent) = agent_of(peer) {
+            connections.seen.opened(agent);
+        }
     }
 
     /// A connection of `peer` has ended at `at`; `is_cut` if the broker closed it because of a revocation.
@@ -47,7 +50,7 @@ impl OpenConnections {
             connections.open.remove(&key);
         }
         if let Some(agent) = agent_of(peer) {
-            connections.last_ended.insert(agent.clone(), at);
+            connections.seen.ended(agent, at);
         }
         if is_cut {
             if connections.closed.len() >= CLOSED_CONNECTIONS_MAX {
@@ -57,14 +60,9 @@ impl OpenConnections {
         }
     }
 
-    /// The agents and resource servers that have connected since the start, with the time at which each was connected last:
-    /// `now` while a connection is open.
-    pub(crate) fn last_seen(&self, now: Timestamp) -> HashMap<AgentName, Timestamp> {
-        let connections = self.lock();
-        let mut seen = connections.last_ended.clone();
-        let open = connections.open.values().filter_map(|(peer, _)| agent_of(peer));
-        seen.extend(open.map(|agent| (agent.clone(), now)));
-        seen
+    /// The last time since the start at which an agent or resource server was connected: `now` while a connection is open.
+    pub(crate) fn last_seen(&self, agent: &AgentName, now: Timestamp) -> Option<Timestamp> {
+        self.lock().seen.at(agent, now)
     }
 
     /// The peers with open connections, and how many each has.

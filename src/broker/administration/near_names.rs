@@ -80,7 +80,12 @@ pub(in crate::broker) fn unknown_within(
     kind: NamedKind,
     text: &str,
 ) -> Failure {
-    let near = near_within(world, scope, kind, text);
+    unknown_among(failure, &PresentNames { world, scope }.of(kind), text)
+}
+
+/// `failure`, that none of the `present` names is `text`, with the name and the similar ones.
+pub(in crate::broker) fn unknown_among(failure: Failure, present: &[String], text: &str) -> Failure {
+    let near = did_you_mean(text, present.iter().map(String::as_str));
     if near.is_empty() {
         return failure;
     }
@@ -94,14 +99,14 @@ pub(in crate::broker) fn unknown_within(
 }
 
 /// The present objects within a scope.
-pub(super) struct PresentNames<'a> {
-    pub(super) world: &'a World,
-    pub(super) scope: &'a Scope,
+pub(in crate::broker) struct PresentNames<'a> {
+    pub(in crate::broker) world: &'a World,
+    pub(in crate::broker) scope: &'a Scope,
 }
 
 impl PresentNames<'_> {
     /// The names of this kind, some of them if there are very many.
-    pub(super) fn of(&self, kind: NamedKind) -> Vec<String> {
+    pub(in crate::broker) fn of(&self, kind: NamedKind) -> Vec<String> {
         let (world, scope) = (self.world, self.scope);
         let declared = world.registry.declarations();
         let is_within = |thing: Owned| scope.covers(world.registry.owners().of(&thing));

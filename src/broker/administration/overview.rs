@@ -70,14 +70,14 @@ impl AdminServices {
     #[must_use]
     pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<AgentAnswer> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
-        let seen = self.0.notifications.connections.last_seen(now);
+        let connections = &self.0.notifications.connections;
         self.0.state.store.read(|world, _| {
             let owners = world.registry.owners();
             let owner = |agent: &Agent| owners.of(&Owned::Agent(agent.name.clone()));
             let within = world.registry.agents().filter(|agent| scope.covers(owner(agent)));
             let incidents = ContainingIncidents::shown_to(by.operator(), world);
             let view = |agent: &Agent| {
-                let last_seen = last_seen(agent, seen.get(&agent.name).copied());
+                let last_seen = last_seen(agent, connections.last_seen(&agent.name, now));
                 AgentAnswer { last_seen, ..agent_view(world, agent, &incidents, now) }
             };
             page.of(within, |agent| agent.name.as_str(), view)
@@ -90,7 +90,7 @@ impl AdminServices {
     /// [`Failure`] if it does not exist within the operator's scope.
     pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentAnswer, Failure> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
-        let seen = self.0.notifications.connections.last_seen(now).get(name).copied();
+        let seen = self.0.notifications.connections.last_seen(name, now);
         let found = self.0.state.store.read(|world, _| {
             let agent = world.registry.agent_named(name)?;
             let incidents = ContainingIncidents::shown_to(by.operator(), world);

@@ -1,6 +1,6 @@
 //! Names that no object has, e.g. in a filter of entries: they may be misspelt.
 
-use super::near_names::{NamedKind, PresentNames, unknown_within};
+use super::near_names::{NamedKind, PresentNames, unknown_among};
 use crate::base::{AgentName, CapabilityName, OperatorName, OwnerName, Scope, SecretName, near_texts};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -47,7 +47,9 @@ impl AdminServices {
         let Some(kind) = NamedKind::of_refusal(failure.code, name) else { return failure };
         let scope = owner.map_or(Scope::Everything, |owner| Scope::Owner(owner.clone()));
         let text = name.name().unwrap_or_default();
-        self.0.state.store.read(|world, _| unknown_within(failure, world, &scope, kind, &text))
+        // Compared when the records are free again.
+        let present = self.0.state.store.read(|world, _| PresentNames { world, scope: &scope }.of(kind));
+        unknown_among(failure, &present, &text)
     }
 }
 

@@ -1,8 +1,9 @@
 use crate::base::{ApprovalDemand, PolicyName, code};
-use crate::broker::administration::near_names::{NamedKind, unknown_within};
+use crate::broker::administration::near_names::{NamedKind, PresentNames, unknown_among};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::page::Page;
+use crate::broker::world::World;
 use crate::policy::{Authorised, ReadDeclared};
 use crate::rules::{Action, HeadDescription, Policy, PolicyOutcome};
 use crate::wire::{FixedText, PageAnswer, PolicyAnswer, PolicyDemandAnswer};
@@ -29,9 +30,9 @@ impl AdminServices {
             Some(PolicyAnswer { rule: Some(policy.rule.text().to_owned()), ..policy_view(policy) })
         });
         found.ok_or_else(|| {
-            let unknown = Failure::new(code::POLICY_UNKNOWN);
-            let (kind, text) = (NamedKind::Policy, name.as_str());
-            self.0.state.store.read(|world, _| unknown_within(unknown, world, scope, kind, text))
+            let of = |world: &World| PresentNames { world, scope }.of(NamedKind::Policy);
+            let present = self.0.state.store.read(|world, _| of(world));
+            unknown_among(Failure::new(code::POLICY_UNKNOWN), &present, name.as_str())
         })
     }
 }
