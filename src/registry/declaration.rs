@@ -31,17 +31,15 @@ pub struct Declaration {
     /// The capabilities to ask for if one of these is denied.
     pub(super) instead: BTreeMap<CapabilityName, (CapabilityName, SourcePosition)>,
     /// What could not be read. Nothing is planned then, but the rest is judged, so that all faults are told at once.
-    pub(super) unread: Unread,
+    unread: Unread,
 }
 
 /// The parts of the files that could not be read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unread {
-    pub(super) faults: Option<FaultList>,
-    /// Whether a capability may be missing: names of unknown ones are no fault then.
-    pub(super) capabilities: bool,
-    /// Likewise.
-    pub(super) roles: bool,
+struct Unread {
+    faults: Option<FaultList>,
+    capabilities: bool,
+    roles: bool,
 }
 
 impl Declaration {
@@ -49,6 +47,16 @@ impl Declaration {
     #[must_use]
     pub const fn faults(&self) -> Option<&FaultList> {
         self.unread.faults.as_ref()
+    }
+
+    /// Whether a capability may be missing, because not all could be read: the name of an unknown one is no fault then.
+    pub(super) const fn may_lack_capabilities(&self) -> bool {
+        self.unread.capabilities
+    }
+
+    /// The same for roles.
+    pub(super) const fn may_lack_roles(&self) -> bool {
+        self.unread.roles
     }
 }
 

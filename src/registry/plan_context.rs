@@ -291,13 +291,13 @@ struct KnownNames<'a> {
 
 impl<'a> KnownNames<'a> {
     fn has_capability(&self, name: &CapabilityName) -> bool {
-        self.declaration.unread.capabilities
+        self.declaration.may_lack_capabilities()
             || self.declaration.capabilities.contains_key(name)
             || (self.kept && self.ground.capability(name).is_some())
     }
 
     fn has_role(&self, name: &RoleName) -> bool {
-        self.declaration.unread.roles
+        self.declaration.may_lack_roles()
             || self.declaration.roles.contains_key(name)
             || (self.kept && self.ground.role(name).is_some())
     }

@@ -115,8 +115,6 @@ pub struct Run {
     pub step: StepAttempts,
     /// When the replaced value's grace ends, once it has begun.
     pub grace_until: Option<Timestamp>,
-    /// Whether the replaced version gets no grace period: it is revoked as soon as the new one is the current one.
-    pub revokes_previous: bool,
 }
 
 /// The versions that a rotation exchanges.
@@ -126,6 +124,8 @@ pub struct RunVersions {
     pub new: Option<u32>,
     /// The replaced version.
     pub replaced: Option<u32>,
+    /// Whether the replaced version gets no grace period: it is revoked as soon as the new one is the current one.
+    pub revokes_replaced: bool,
 }
 
 /// The failed attempts of the present step of a rotation.
@@ -144,11 +144,10 @@ impl Run {
             trigger,
             begun_at,
             stage: RotationStage::Begun,
-            versions: RunVersions { new: None, replaced: None },
+            versions: RunVersions { new: None, replaced: None, revokes_replaced: false },
             touched: false,
             step: StepAttempts { failures: 0, trouble: None },
             grace_until: None,
-            revokes_previous: false,
         }
     }
 

@@ -237,10 +237,13 @@ impl Rotations {
                 self.with(secret, |rotation| rotation.end(at.time, *next, ending, |_| None));
             }
             Effect::Prepare { secret, version, replaces } => self.with_run(secret, |run| {
-                run.versions = RunVersions { new: Some(*version), replaced: *replaces };
+                let (new, replaced) = (Some(*version), *replaces);
+                run.versions = RunVersions { new, replaced, ..run.versions };
                 run.reach(RotationStage::Prepared);
             }),
-            Effect::RevokePrevious(secret) => self.with_run(secret, |run| run.revokes_previous = true),
+            Effect::RevokePrevious(secret) => {
+                self.with_run(secret, |run| run.versions.revokes_replaced = true);
+            }
             Effect::Touch(secret) => self.with_run(secret, |run| run.touched = true),
             Effect::Reach { secret, stage, grace_until } => self.with_run(secret, |run| {
                 run.reach(*stage);

@@ -366,10 +366,10 @@ fn refused_bundles_leave_no_file_and_no_entry() {
     refused(&["evidence", "nobody"], "agent/NAME");
     refused(&["evidence", "secret/github/app"], "agent/NAME");
     refused(&["evidence", "agent/A"], "name_not_canonical");
-    refused(&["evidence", "agent/a", "--since", "yesterday"], "no duration and no time");
+    refused(&["evidence", "agent/a", "--since", "yesterday"], "it is not a moment");
     refused(&["evidence", "agent/a", "--since", "2100-01-01T00:00:00Z"], "evidence_range_empty");
     refused(&["evidence", "agent/a", "--until", "2100-01-01T00:00:00Z"], "evidence_range_empty");
-    refused(&["evidence", "agent/a", "--until", "today"], "no duration and no time");
+    refused(&["evidence", "agent/a", "--until", "today"], "it is not a moment");
     let code = process.good(&["operator", "invite", "team", "--role", "auditor", "--owner", "payments"], b"");
     process.good_as("team", &["join"], &code);
     let said = process.said_by("team", &["evidence", "agent/a", "--out", &file]).unwrap_err();

@@ -189,7 +189,9 @@ impl Services {
             destroyed: surplus.numbers(),
         };
         let grace_s = match (at.rotation.declared.slots, run.versions.replaced) {
-            (Slots::Two, Some(_)) if !run.revokes_previous => i64::from(at.rotation.declared.grace_s),
+            (Slots::Two, Some(_)) if !run.versions.revokes_replaced => {
+                i64::from(at.rotation.declared.grace_s)
+            }
             // No previous version still works, or the request gave it no grace period.
             (Slots::Two, _) | (Slots::One, _) => 0,
         };

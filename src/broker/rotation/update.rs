@@ -87,7 +87,7 @@ impl AdminServices {
                     Some(run) if run.stage == RotationStage::Grace && run.versions.replaced.is_some() => {
                         Err(in_progress(rotation, run, reading.now()))
                     }
-                    run => Ok(run.as_ref().map(|run| (run.id, run.revokes_previous))),
+                    run => Ok(run.as_ref().map(|run| (run.id, run.versions.revokes_replaced))),
                 }
             };
             let preconditions = match services.state.read_for(request, run)? {

@@ -91,9 +91,7 @@ fn an_agent_under_suspicion_is_suspended_and_looked_at_by_the_runbook() {
     assert!(gets());
     // Then what it could reach and what it did is there
     let shown: String = [10, 11, 13, 14, 15].map(run).concat();
-    for part in
-        ["inst_", "no leases", "github.repo.read", "secret.revealed", "subject.suspended", "strange queries"]
-    {
+    for part in ["inst_", "no leases", "github.repo.read", "secret.revealed", "subject.suspended"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert_eq!(blocks[12], "keyward lease retry --agent research-bot\n");

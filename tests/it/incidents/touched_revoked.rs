@@ -126,6 +126,29 @@ fn a_revocation_that_failed_is_repeated_with_the_command() {
 }
 
 #[test]
+fn a_rotation_in_progress_loses_its_grace_period() {
+    // Given a rotation whose upstream has made no key yet
+    let service = Webhook::start("the-first-key");
+    let process = with_rotation(&service);
+    rotate_once(&process);
+    let read = String::from_utf8(process.good_as("bill", &["get", "billing/key"], b"")).unwrap();
+    service.next("POST", &[Mood::Says(503)]);
+    process.good(&["secret", "rotate", "billing/key", "--no-wait"], b"");
+    wait_until(|| rotation(&process)["run"]["trouble"].is_object());
+    let run = rotation(&process)["run"]["id"].clone();
+    // When the agent is contained, then this rotation goes on at once, and revokes what was read
+    let (exit, said) = contain(&process);
+    assert_eq!(exit, Some(0), "{said}");
+    let shown = rotation(&process);
+    assert_eq!((&shown["last"]["rotation"], &shown["run"]), (&run, &Value::Null), "{shown}");
+    assert!(!service.lets_in(&read), "{said}");
+    let updated = process.json(&["audit", "list", "--kind", "rotation.updated"]);
+    let whats: Vec<&Value> =
+        updated["items"].as_array().unwrap().iter().map(|one| &one["event"]["what"]).collect();
+    assert!(whats.contains(&&json!("without-grace")), "{updated}");
+}
+
+#[test]
 fn a_restart_revokes_what_the_containment_has_left() {
     // Given an upstream that makes no key now, so that the rotation of the containment waits
     let service = Webhook::start("the-first-key");
