@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::data_dir::keyring_path;
+use super::webhook::key_file;
 use crate::base::{code, io_reason};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, own_uid};
@@ -37,7 +38,9 @@ impl TrustedFile {
             ("keyring's permissions", keyring_path(config), ANY),
             ("server key's permissions", config.data_dir.join("tls/server.key"), ANY),
         ];
-        let trusted = all.into_iter().map(|(what, path, forbidden)| Self { what, path, forbidden });
+        let webhook_key = key_file(config).map(|path| ("webhook key's permissions", path, ANY));
+        let all = all.into_iter().chain(webhook_key);
+        let trusted = all.map(|(what, path, forbidden)| Self { what, path, forbidden });
         trusted.filter(|one| one.path.exists()).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use crate::base::{Sensitive, code};
@@ -18,6 +18,12 @@ const KEY_FILE: &str = "webhook.key";
 const OTHERS: u32 = 0o077;
 /// The most bytes that are read of a key file.
 const KEY_FILE_BYTES_MAX: usize = 256;
+
+/// The file with the key of the webhook; `None` without the setting `approvals.webhook`.
+pub(super) fn key_file(config: &Config) -> Option<PathBuf> {
+    let WebhookSettings { key, .. } = config.approvals.webhook.as_ref()?;
+    Some(key.clone().unwrap_or_else(|| config.data_dir.join(KEY_FILE)))
+}
 
 /// The webhook; `None` without the setting `approvals.webhook`.
 ///

@@ -24,6 +24,9 @@ pub const INCIDENT_PEOPLE_MAX: usize = 20;
 pub const INCIDENT_NOTES_MAX: usize = 100;
 /// Maximum number of follow-up actions of a closed incident.
 pub const INCIDENT_FOLLOW_UPS_MAX: usize = 20;
+/// Maximum number of agents of which the broker remembers when they were connected last; one more forgets those that are not
+/// connected.
+pub const AGENTS_SEEN_MAX: usize = 20_000;
 /// Maximum number of connections closed because of a revocation that the broker remembers, to count them for incidents.
 pub const CLOSED_CONNECTIONS_MAX: usize = 10_000;
 /// Maximum number of ledger entries that a report about a subject reads, for its own period and again for the period before.

@@ -21,6 +21,7 @@ mod io_reason;
 mod lease_limits;
 mod length;
 pub mod limits;
+mod moment;
 mod name;
 mod near;
 mod network;
@@ -52,11 +53,12 @@ pub use id::{
 };
 pub use io_reason::io_reason;
 pub use length::{length_s, length_text};
+pub use moment::{MOMENT_FORMS, Moment};
 pub use name::{
     AgentName, ApproverGroupName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName,
     OwnerName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
-pub use near::near_texts;
+pub use near::{NAMES_COMPARED_MAX, NearNames, did_you_mean, near_texts};
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};
 pub use person::{Person, PersonError, is_invisible};

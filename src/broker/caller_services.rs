@@ -43,8 +43,7 @@ impl AgentServices {
 
     /// A connection of `peer` has ended; `is_cut` if the broker closed it because of a revocation.
     pub fn connection_ended(&self, peer: &PeerCertificate, is_cut: bool) {
-        let closed_at = is_cut.then(|| self.0.state.clock.now());
-        self.0.notifications.connections.ended(peer, closed_at);
+        self.0.notifications.connections.ended(peer, self.0.state.clock.now(), is_cut);
     }
 
     /// The keys that tokens are verified with.
@@ -150,8 +149,7 @@ impl AdminServices {
 
     /// A connection of `peer` has ended; `is_cut` if the broker closed it because of a revocation.
     pub fn connection_ended(&self, peer: &PeerCertificate, is_cut: bool) {
-        let closed_at = is_cut.then(|| self.0.state.clock.now());
-        self.0.notifications.connections.ended(peer, closed_at);
+        self.0.notifications.connections.ended(peer, self.0.state.clock.now(), is_cut);
     }
 
     /// Whether the broker is to be looked at alone.

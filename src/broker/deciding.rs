@@ -5,7 +5,7 @@ use super::services::{Services, State};
 use super::world::World;
 use crate::authn::{AgentPrincipal, AuthnError, PresentError};
 use crate::base::{
-    AgentId, CapabilityName, ClockReading, Connection, DecisionId, InstanceId, Timestamp, code,
+    AgentId, CapabilityName, ClockReading, Connection, DecisionId, InstanceId, Timestamp, code, did_you_mean,
 };
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant, Past};
@@ -131,6 +131,17 @@ fn existing(world: &World, denial: &Denial) -> (Vec<CapabilityName>, bool) {
     (capabilities, has_secret)
 }
 
+/// The question about similar names of capabilities that the agent holds, if it named one that it does not hold.
+fn similar_held(world: &World, principal: &AgentPrincipal, denial: &Denial) -> String {
+    let [name] = denial.requested.as_slice() else { return String::new() };
+    if denial.code != code::CAPABILITY_NOT_GRANTED {
+        return String::new();
+    }
+    let declarations = world.registry.declarations();
+    let held = principal.roles().iter().filter_map(|role| declarations.role(role));
+    did_you_mean(name.as_str(), held.flat_map(|role| &role.capabilities).map(CapabilityName::as_str))
+}
+
 impl Services {
     /// Admits a request of `principal`.
     ///
@@ -201,14 +212,16 @@ impl Services {
             };
             self.record_refusal(&event, principal.connection()).await;
         }
+        let near = self.state.read(|reading| similar_held(reading.unconditional(), principal, &denial)).0;
         let failure = Failure::from(denial);
-        if !is_pending {
-            return failure;
+        if is_pending {
+            // This decision has no entry: the one that opened the approval explains the request.
+            let opening = |id| self.state.store.read(|world, _| world.approvals().get(id)?.opened.decision);
+            let decision = failure.approval.and_then(opening);
+            return failure.of_decision(decision);
         }
-        // This decision has no entry: the one that opened the approval explains the request.
-        let opening = |id| self.state.store.read(|world, _| world.approvals().get(id)?.opened.decision);
-        let decision = failure.approval.and_then(opening);
-        failure.of_decision(decision)
+        let why = format!("{}{near}", failure.why);
+        if near.is_empty() { failure } else { failure.because(why) }
     }
 
     /// Records that a token was not taken from `principal`, and turns it into an answer.

@@ -1,9 +1,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::Timestamp;
+use super::last_seen::LastSeen;
 use crate::base::limits::CLOSED_CONNECTIONS_MAX;
-use crate::pki::PeerCertificate;
+use crate::base::{AgentName, Timestamp};
+use crate::pki::{PeerCertificate, SpiffeId};
 
 /// The open connections of client certificates, and the last ones that the broker closed because of a revocation. In
 /// memory only.
@@ -15,6 +16,7 @@ struct Connections {
     /// By serial number, address and key: the peer, and its number of connections.
     open: HashMap<Vec<u8>, (Arc<PeerCertificate>, usize)>,
     closed: VecDeque<ClosedConnection>,
+    seen: LastSeen,
 }
 
 /// A connection that the broker closed because its certificate was no longer accepted.
@@ -32,10 +34,13 @@ impl OpenConnections {
         let mut connections = self.lock();
         let (_, count) = connections.open.entry(key(peer)).or_insert_with(|| (Arc::new(peer.clone()), 0));
         *count = count.saturating_add(1);
+        if let Some(agent) = agent_of(peer) {
+            connections.seen.opened(agent);
+        }
     }
 
-    /// A connection of `peer` has ended; `closed_at` is the time if the broker closed it because of a revocation.
-    pub fn ended(&self, peer: &PeerCertificate, closed_at: Option<Timestamp>) {
+    /// A connection of `peer` has ended at `at`; `is_cut` if the broker closed it because of a revocation.
+    pub fn ended(&self, peer: &PeerCertificate, at: Timestamp, is_cut: bool) {
         let mut connections = self.lock();
         let key = key(peer);
         let Some((held, count)) = connections.open.get_mut(&key) else { return };
@@ -44,12 +49,20 @@ impl OpenConnections {
         if is_last {
             connections.open.remove(&key);
         }
-        if let Some(at) = closed_at {
+        if let Some(agent) = agent_of(peer) {
+            connections.seen.ended(agent, at);
+        }
+        if is_cut {
             if connections.closed.len() >= CLOSED_CONNECTIONS_MAX {
                 connections.closed.pop_front();
             }
             connections.closed.push_back(ClosedConnection { peer: held, at });
         }
+    }
+
+    /// The last time since the start at which an agent or resource server was connected: `now` while a connection is open.
+    pub(crate) fn last_seen(&self, agent: &AgentName, now: Timestamp) -> Option<Timestamp> {
+        self.lock().seen.at(agent, now)
     }
 
     /// The peers with open connections, and how many each has.
@@ -66,6 +79,14 @@ impl OpenConnections {
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The agent or resource server of the certificate.
+fn agent_of(peer: &PeerCertificate) -> Option<&AgentName> {
+    match peer.spiffe() {
+        SpiffeId::Agent { name, .. } | SpiffeId::ResourceServer { name, .. } => Some(name),
+        SpiffeId::Operator { .. } => None,
     }
 }
 

@@ -48,7 +48,7 @@ pub struct VerifyArgs {
     /// An earlier signed checkpoint from `GET /v1/checkpoint`: the ledger has to contain the same entries
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// The key that verifies the checkpoint or the bundle, from `GET /v1/checkpoint/key`, or a file whose first line is this key [default: the one in the keyring]
+    /// The key that verifies the checkpoint or the bundle, from `GET /v1/checkpoint/key`, or a file (`-`: standard input) whose first line is this key [default: the one in the keyring]
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
 }

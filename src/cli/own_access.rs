@@ -17,6 +17,13 @@ pub struct OwnAccessArgs {
     yes: bool,
 }
 
+impl OwnAccessArgs {
+    /// The confirmation that another option of the command gives.
+    pub(crate) const fn confirmed(yes: bool) -> Self {
+        Self { yes }
+    }
+}
+
 /// The end of the access of the operator that gives the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum AccessLoss {

@@ -10,14 +10,14 @@ use super::details::print_details;
 use super::listing::Selection;
 use super::owners::SeenOwners;
 use super::table::Row;
-use crate::base::{Reason, code, has_secret_form};
+use crate::base::{Reason, code, did_you_mean as near_question, has_secret_form};
 use crate::cli::client::{Client, IdentitySource, Received};
 use crate::cli::enrolment::{is_valid_for, renew_if_due};
-use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::identity::{Identity, IdentityKind, key_warning};
 use crate::console::{CommandFailure, Console};
 use crate::pki::SpiffeId;
 use crate::wire::{
-    EndedAnswer, Endpoint, Items, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, Target,
+    EndedAnswer, Endpoint, Items, ListOutput, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, Target,
 };
 
 /// The identities of this machine, and the console.
@@ -33,11 +33,13 @@ const UNRENEWED_S: i64 = 60;
 impl VerbSession<'_> {
     /// A client with the agent's identity for a verb of agents, which is renewed first if it is due.
     pub(crate) async fn agent(&self) -> Result<Client, CommandFailure> {
+        self.warn_of_key(IdentityKind::Agent);
         agent_client(self.home).await
     }
 
     /// A client with the operator's identity, which is renewed first if it is due.
     pub(crate) async fn operator(&self) -> Result<Client, CommandFailure> {
+        self.warn_of_key(IdentityKind::Operator);
         client_of(self.home, IdentityKind::Operator).await
     }
 
@@ -46,9 +48,16 @@ impl VerbSession<'_> {
     pub(crate) async fn revoking_operator(&self) -> Result<Client, CommandFailure> {
         let kind = IdentityKind::Operator;
         if is_valid_for(self.home, kind, UNRENEWED_S)? {
+            self.warn_of_key(kind);
             return Client::at(IdentitySource { home: self.home.to_owned(), kind });
         }
         self.operator().await
+    }
+
+    fn warn_of_key(&self, kind: IdentityKind) {
+        if let Some(warning) = key_warning(self.home, kind) {
+            self.console.say(&warning);
+        }
     }
 
     /// Prints the broker's response as JSON, or a line about it.
@@ -69,7 +78,8 @@ impl VerbSession<'_> {
         };
         let client = self.operator().await?;
         let (items, has_more) = client.list_some(endpoint, selection.limit, is_wanted).await?;
-        self.print_rows(&client, &items).await;
+        let sent = ListOutput { items: items.iter().map(|item| &item.sent).collect(), more: has_more };
+        self.print_table(&client, &sent, items.iter().map(|item| &item.answer)).await;
         let seen = seen.into_inner();
         if let Some(owner) = selection.owner().filter(|owner| !seen.has(owner)) {
             // Objects of other kinds have owners, too.
@@ -84,16 +94,20 @@ impl VerbSession<'_> {
         Ok(())
     }
 
-    /// Prints the item of a listing that `is_it` accepts; fails with `unknown` if there is none.
+    /// Prints the item of a listing that is called `name`; fails with `unknown`, and with similar names, if there is none.
     pub(crate) async fn show_item<C, T: DeserializeOwned>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
-        is_it: impl Fn(&T) -> bool,
+        name: &str,
+        name_of: impl Fn(&T) -> &str,
         unknown: CommandFailure,
     ) -> Result<(), CommandFailure> {
         let client = self.operator().await?;
         let items = client.list(endpoint).await?;
-        let Some(item) = items.iter().find(|item| is_it(&item.answer)) else {
+        let Some(item) = items.iter().find(|item| name_of(&item.answer) == name) else {
+            let near = near_question(name, items.iter().map(|item| name_of(&item.answer)));
+            let why = format!("{}{near}", unknown.why());
+            let unknown = unknown.because(why);
             let owner = client.scope_owner().await;
             return Err(owner.iter().fold(unknown, |unknown, owner| unknown.within(owner)));
         };

@@ -8,6 +8,7 @@ mod exit_code;
 mod failure;
 pub(crate) mod input;
 mod input_end;
+mod moment;
 mod out_file;
 mod output;
 mod passphrase;
@@ -28,6 +29,7 @@ pub(crate) use exit_code::{EXIT_CODES, exit_code};
 pub use failure::CommandFailure;
 pub use input::not_an_argument;
 pub(crate) use input_end::InputEnd;
+pub(crate) use moment::moment;
 pub(crate) use out_file::OutFile;
 pub use output::{Console, Format, OnlyCopy};
 pub(crate) use passphrase::{

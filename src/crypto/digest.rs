@@ -5,7 +5,7 @@ use aws_lc_rs::{constant_time, digest, hmac};
 use serde::{Deserialize, Serialize};
 
 use crate::base::Sensitive;
-use crate::base::encoding::{ShortText, base64url, hex};
+use crate::base::encoding::{ShortText, base64url, from_hex, hex};
 
 /// A digest in lower-case hexadecimal.
 pub type HexText = ShortText<64>;
@@ -20,6 +20,12 @@ impl Digest {
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The digest in this text of 64 hexadecimal digits in lower case.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        from_hex(text).and_then(|bytes| bytes.try_into().ok()).map(Self)
     }
 
     /// Its 32 bytes.

@@ -115,7 +115,7 @@ impl EvidenceRecord {
 }
 
 pub(super) fn digest(text: &str) -> Option<Digest> {
-    bytes(text).map(Digest::from_bytes)
+    Digest::from_hex(text)
 }
 
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {

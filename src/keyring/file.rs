@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::error::{KEYRING_BYTES_MAX, KeyringError};
 use super::root::mac_key;
 use super::slot::{KeySlot, PendingSlot};
-use crate::base::encoding::from_hex;
 use crate::base::limits::{KEYRING_WRITES_MAX, SLOTS_COST_MAX, SLOTS_MAX};
 use crate::base::{LedgerId, Sensitive, Timestamp};
 use crate::crypto::Digest;
@@ -74,8 +73,8 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
     let bytes = fs::read(path).map_err(|error| files::about(path, error))?;
     let text = String::from_utf8(bytes).map_err(|_| KeyringError::Altered("the file is not text"))?;
     let (line, rest) = text.split_once('\n').ok_or(KeyringError::Altered("the second line is missing"))?;
-    let mac = rest.strip_suffix('\n').and_then(from_hex).and_then(|mac| <[u8; 32]>::try_from(mac).ok());
-    let mac = Digest::from_bytes(mac.ok_or(KeyringError::Altered("the second line is not an HMAC"))?);
+    let mac = rest.strip_suffix('\n').and_then(Digest::from_hex);
+    let mac = mac.ok_or(KeyringError::Altered("the second line is not an HMAC"))?;
     let no_keyring = |_| KeyringError::Altered("the first line is not a keyring");
     // Looked at alone first: a later format may have fields that this build refuses.
     let Format { version } = serde_json::from_str(line).map_err(no_keyring)?;

@@ -1,9 +1,7 @@
-use std::path::Path;
-
 use super::checkpoint::read_note;
 use super::ledger_check::{VerifiedLedger, VerifyOptions, config_of, look, unfinished_end};
 use super::verify_evidence::verify_evidence;
-use crate::cli::VerifyArgs;
+use crate::cli::{VerifyArgs, named_key};
 use crate::console::{CommandFailure, Console};
 use crate::ledger::{Checkpoint, End};
 use crate::wire::{UnfinishedOutput, VerifyOutput};
@@ -76,16 +74,6 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
         console.say(&unproved(checkpoint.as_ref()));
     }
     ended.map_or(Ok(()), Err)
-}
-
-/// The key that `--key` names: its text, or the first line of the file with this name.
-fn named_key(text: &str) -> Result<String, CommandFailure> {
-    let path = Path::new(text);
-    if !path.is_file() {
-        return Ok(text.to_owned());
-    }
-    let content = read_note(path)?;
-    Ok(content.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 /// What a verification without the unseal key does not prove.

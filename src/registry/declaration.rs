@@ -30,6 +30,34 @@ pub struct Declaration {
     pub(super) environments: BTreeMap<CapabilityName, (EnvironmentName, SourcePosition)>,
     /// The capabilities to ask for if one of these is denied.
     pub(super) instead: BTreeMap<CapabilityName, (CapabilityName, SourcePosition)>,
+    /// What could not be read. Nothing is planned then, but the rest is judged, so that all faults are told at once.
+    unread: Unread,
+}
+
+/// The parts of the files that could not be read.
+#[derive(Clone, Debug, Default)]
+struct Unread {
+    faults: Option<FaultList>,
+    capabilities: bool,
+    roles: bool,
+}
+
+impl Declaration {
+    /// The faults of what could not be read.
+    #[must_use]
+    pub const fn faults(&self) -> Option<&FaultList> {
+        self.unread.faults.as_ref()
+    }
+
+    /// Whether a capability may be missing, because not all could be read: the name of an unknown one is no fault then.
+    pub(super) const fn may_lack_capabilities(&self) -> bool {
+        self.unread.capabilities
+    }
+
+    /// The same for roles.
+    pub(super) const fn may_lack_roles(&self) -> bool {
+        self.unread.roles
+    }
 }
 
 /// The tables of declaration files that this room reads.
@@ -38,25 +66,29 @@ pub const TABLES: &[&str] = &["capability", "role", "agent", "resource_server"];
 /// Reads the room's `tables` into one declaration, for an operator of this `scope`: what
 /// names no owner belongs to the owner of the scope.
 ///
-/// # Errors
-/// The faults that were found: unknown or mistyped keys, names that are not canonical, values
+/// Its [`Declaration::faults`] are unknown or mistyped keys, names that are not canonical, values
 /// out of range, the same thing declared twice, another owner. References are judged later, by the
 /// plan.
-pub fn parse(tables: &mut Tables<'_>, scope: &Scope) -> Result<Declaration, FaultList> {
+pub fn parse(tables: &mut Tables<'_>, scope: &Scope) -> Declaration {
     let mut reader = Reader { scope, declaration: Declaration::default(), faults: tables.faults() };
     for (place, capability) in tables.take("capability", &mut reader.faults) {
         reader.capability(place, capability);
     }
+    let of_capabilities = reader.faults.found();
     for (place, role) in tables.take("role", &mut reader.faults) {
         reader.role(place, role);
     }
+    let of_roles = reader.faults.found();
     for (place, agent) in tables.take("agent", &mut reader.faults) {
         reader.agent(place, agent);
     }
     for (place, server) in tables.take("resource_server", &mut reader.faults) {
         reader.resource_server(place, server);
     }
-    reader.faults.or(reader.declaration)
+    let (mut declaration, faults) = (reader.declaration, reader.faults.or(()).err());
+    declaration.unread =
+        Unread { faults, capabilities: of_capabilities > 0, roles: of_roles > of_capabilities };
+    declaration
 }
 
 #[derive(Deserialize, JsonSchema)]

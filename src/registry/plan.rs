@@ -72,7 +72,14 @@ pub fn draw(
     out_of_reach(ground, declaration, &mut report);
     turned(ground, declaration, &mut report);
     dangling(ground, declaration, unnamed, &mut report);
-    let mut plan = faults.or(Plan::default())?;
+    let judged = faults.or(Plan::default());
+    let mut plan = match declaration.faults() {
+        None => judged?,
+        Some(unread) => {
+            let more = judged.err().unwrap_or_default();
+            return Err(FaultList::merged(vec![unread.clone(), more], files));
+        }
+    };
     plan.capabilities(ground, declaration, unnamed);
     plan.roles(ground, declaration, unnamed);
     plan.agents(ground, declaration, unnamed);

@@ -8,8 +8,8 @@ use super::former_names::NameRefusal;
 use super::owners::Owned;
 use super::state::Registry;
 use crate::base::{
-    AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, OwnerName, RoleName, Scope,
-    SecretName, Sensitivity, refusal_within,
+    AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, NearNames, OwnerName, RoleName,
+    Scope, SecretName, Sensitivity, refusal_within,
 };
 use crate::config::SourcePosition;
 
@@ -281,6 +281,42 @@ pub(crate) fn absent_secret(secret: &SecretName, scope: &Scope) -> String {
     }
 }
 
+/// The capabilities and roles that declarations can name.
+struct KnownNames<'a> {
+    ground: &'a PlanContext<'a>,
+    declaration: &'a Declaration,
+    /// Whether objects that the files do not name stay.
+    kept: bool,
+}
+
+impl<'a> KnownNames<'a> {
+    fn has_capability(&self, name: &CapabilityName) -> bool {
+        self.declaration.may_lack_capabilities()
+            || self.declaration.capabilities.contains_key(name)
+            || (self.kept && self.ground.capability(name).is_some())
+    }
+
+    fn has_role(&self, name: &RoleName) -> bool {
+        self.declaration.may_lack_roles()
+            || self.declaration.roles.contains_key(name)
+            || (self.kept && self.ground.role(name).is_some())
+    }
+
+    fn capabilities(&self) -> impl Iterator<Item = &'a str> {
+        let (ground, kept) = (self.ground, self.kept);
+        let present = ground.registry.declarations().capabilities().map(|one| &one.name);
+        let present = present.filter(move |name| kept && ground.capability(name).is_some());
+        self.declaration.capabilities.keys().chain(present).map(CapabilityName::as_str)
+    }
+
+    fn roles(&self) -> impl Iterator<Item = &'a str> {
+        let (ground, kept) = (self.ground, self.kept);
+        let present = ground.registry.declarations().roles().map(|one| &one.name);
+        let present = present.filter(move |name| kept && ground.role(name).is_some());
+        self.declaration.roles.keys().chain(present).map(RoleName::as_str)
+    }
+}
+
 /// What of the declarations that there would be names something that is not there, or may not be reached.
 pub(super) fn dangling(
     ground: &PlanContext<'_>,
@@ -289,6 +325,8 @@ pub(super) fn dangling(
     report: &mut dyn FnMut(SourcePosition, String),
 ) {
     let kept = unnamed == Undeclared::Keep;
+    let known = KnownNames { ground, declaration, kept };
+    let mut near = NearNames::default();
     for (capability, place) in declaration.capabilities.values() {
         let Delivery::Reveal { secret } = &capability.delivery else { continue };
         if ground.work.step().is_err() {
@@ -313,17 +351,18 @@ pub(super) fn dangling(
     }
     for (environment, place) in declaration.environments.values() {
         if !ground.environments.contains(environment) {
+            let known = ground.environments.iter().map(EnvironmentName::as_str);
+            let near = near.of(environment.as_str(), known);
             let message = format!(
-                "environment `{environment}` is not declared: declare it with an `[[environment]]`, or correct the name"
+                "environment `{environment}` is not declared: declare it with an `[[environment]]`, or correct the name{near}"
             );
             report(*place, message);
         }
     }
     for (instead, place) in declaration.instead.values() {
-        let known =
-            declaration.capabilities.contains_key(instead) || (kept && ground.capability(instead).is_some());
-        if !known {
-            report(*place, format!("`instead` names capability `{instead}`, which is not declared"));
+        if !known.has_capability(instead) {
+            let near = near.of(instead.as_str(), known.capabilities());
+            report(*place, format!("`instead` names capability `{instead}`, which is not declared{near}"));
         }
     }
     for (role, place) in declaration.roles.values() {
@@ -331,10 +370,9 @@ pub(super) fn dangling(
             return;
         }
         for name in &role.capabilities {
-            let known =
-                declaration.capabilities.contains_key(name) || (kept && ground.capability(name).is_some());
-            if !known {
-                report(*place, format!("this role names capability `{name}`, which is not declared"));
+            if !known.has_capability(name) {
+                let near = near.of(name.as_str(), known.capabilities());
+                report(*place, format!("this role names capability `{name}`, which is not declared{near}"));
             }
         }
     }
@@ -343,9 +381,9 @@ pub(super) fn dangling(
             return;
         }
         for name in &agent.roles {
-            let known = declaration.roles.contains_key(name) || (kept && ground.role(name).is_some());
-            if !known {
-                report(*place, format!("this agent names role `{name}`, which is not declared"));
+            if !known.has_role(name) {
+                let near = near.of(name.as_str(), known.roles());
+                report(*place, format!("this agent names role `{name}`, which is not declared{near}"));
             }
         }
     }

@@ -39,7 +39,7 @@ fn files(text: &str) -> Vec<SourceFile> {
 }
 
 fn parsed(files: &[SourceFile], scope: &Scope, work: &Cancellation) -> Result<Declaration, FaultList> {
-    parse(&mut Tables::parse(files, TABLES, work)?, scope)
+    Ok(parse(&mut Tables::parse(files, TABLES, work)?, scope))
 }
 
 fn plan(text: &str, secret: bool) -> Result<Plan, Vec<Fault>> {
@@ -73,6 +73,20 @@ fn refuse(text: &str, line: usize, says: &str) {
     assert_eq!(fault.line, line, "{fault:?}");
     assert!(fault.message.contains(says), "{fault:?}");
     assert!(!format!("{faults:?}").contains("CNRY"), "{faults:?}");
+}
+
+#[test]
+fn faults_of_form_and_of_meaning_are_told_at_once() {
+    // Given a role with a wrong field, and an agent and a role that name nothing
+    let text = "[[role]]\nname = \"r\"\ncapabilities = [\"x.y\"]\n\
+                [[agent]]\nname = \"a\"\nroles = [\"r\"]\nmax_instances = 0\n";
+    let faults = plan(text, true).unwrap_err();
+    let lines: Vec<usize> = faults.iter().map(|fault| fault.line).collect();
+    assert_eq!(lines, [1, 7], "{faults:?}");
+    // Then a name of what could not be read is no fault
+    let text = "[[role]]\nname = \"r\"\ncapabilitys = []\n[[agent]]\nname = \"a\"\nroles = [\"r\"]\n";
+    let faults = plan(text, true).unwrap_err();
+    assert_eq!((faults.len(), faults[0].line), (1, 3), "{faults:?}");
 }
 
 #[test]

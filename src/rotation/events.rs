@@ -16,6 +16,9 @@ pub struct RotationBegun<'a> {
     /// Which operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<&'a OperatorName>,
+    /// Whether the previous version is revoked as soon as the new one is the current one, without its grace period.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub revokes_previous: bool,
 }
 
 impl Event for RotationBegun<'_> {
@@ -149,8 +152,12 @@ pub struct RotationUpdated<'a> {
     pub secret: &'a SecretName,
     /// Who.
     pub operator: &'a OperatorName,
-    /// `paused`, `resumed`, `retried`, `previous-revoked` or `orphans-cleared`.
+    /// `paused`, `resumed`, `retried`, `previous-revoked`, `without-grace` (the previous version of the rotation in progress
+    /// gets no grace period) or `orphans-cleared`.
     pub what: &'static str,
+    /// With `without-grace`: the rotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationId>,
 }
 
 impl Event for RotationUpdated<'_> {

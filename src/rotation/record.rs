@@ -124,6 +124,8 @@ pub struct RunVersions {
     pub new: Option<u32>,
     /// The replaced version.
     pub replaced: Option<u32>,
+    /// Whether the replaced version gets no grace period: it is revoked as soon as the new one is the current one.
+    pub revokes_replaced: bool,
 }
 
 /// The failed attempts of the present step of a rotation.
@@ -136,6 +138,28 @@ pub struct StepAttempts {
 }
 
 impl Run {
+    pub(super) const fn begin(id: RotationId, trigger: Trigger, begun_at: Timestamp) -> Self {
+        Self {
+            id,
+            trigger,
+            begun_at,
+            stage: RotationStage::Begun,
+            versions: RunVersions { new: None, replaced: None, revokes_replaced: false },
+            touched: false,
+            step: StepAttempts { failures: 0, trouble: None },
+            grace_until: None,
+        }
+    }
+
+    pub(super) fn fail(&mut self, trouble: StepFailure, touched: bool) {
+        self.step.failures = self.step.failures.saturating_add(1);
+        (self.step.trouble, self.touched) = (Some(trouble), touched);
+    }
+
+    pub(super) fn reach(&mut self, stage: RotationStage) {
+        (self.stage, self.step) = (stage, StepAttempts::default());
+    }
+
     /// Whether `other` is the same one at the same stage.
     #[must_use]
     pub fn is_at(&self, other: &Self) -> bool {

@@ -132,6 +132,8 @@ pub enum Effect {
         /// When the next one is due.
         next: Option<Timestamp>,
     },
+    /// The rotation under way gives the replaced version no grace period.
+    RevokePrevious(SecretName),
 }
 
 impl Effect {
@@ -156,7 +158,8 @@ impl Effect {
             | Self::ClearOrphans(secret)
             | Self::Unchecked(secret)
             | Self::FailFor { secret, .. }
-            | Self::Adopt { secret, .. } => keys.push(keys::rotation(secret)),
+            | Self::Adopt { secret, .. }
+            | Self::RevokePrevious(secret) => keys.push(keys::rotation(secret)),
         }
     }
 
@@ -164,7 +167,7 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Remove(_) | Self::Pause(_) => true,
+            Self::Remove(_) | Self::Pause(_) | Self::RevokePrevious(_) => true,
             Self::Declare { .. }
             | Self::Begin { .. }
             | Self::Prepare { .. }
@@ -234,9 +237,13 @@ impl Rotations {
                 self.with(secret, |rotation| rotation.end(at.time, *next, ending, |_| None));
             }
             Effect::Prepare { secret, version, replaces } => self.with_run(secret, |run| {
-                run.versions = RunVersions { new: Some(*version), replaced: *replaces };
+                let (new, replaced) = (Some(*version), *replaces);
+                run.versions = RunVersions { new, replaced, ..run.versions };
                 run.reach(RotationStage::Prepared);
             }),
+            Effect::RevokePrevious(secret) => {
+                self.with_run(secret, |run| run.versions.revokes_replaced = true);
+            }
             Effect::Touch(secret) => self.with_run(secret, |run| run.touched = true),
             Effect::Reach { secret, stage, grace_until } => self.with_run(secret, |run| {
                 run.reach(*stage);
@@ -379,29 +386,5 @@ impl Rotation {
             self.last = Some(FinishedRotation { id: run.id, at, version: version(&run), ending });
         }
         self.next = next;
-    }
-}
-
-impl Run {
-    const fn begin(id: RotationId, trigger: Trigger, begun_at: Timestamp) -> Self {
-        Self {
-            id,
-            trigger,
-            begun_at,
-            stage: RotationStage::Begun,
-            versions: RunVersions { new: None, replaced: None },
-            touched: false,
-            step: StepAttempts { failures: 0, trouble: None },
-            grace_until: None,
-        }
-    }
-
-    fn fail(&mut self, trouble: StepFailure, touched: bool) {
-        self.step.failures = self.step.failures.saturating_add(1);
-        (self.step.trouble, self.touched) = (Some(trouble), touched);
-    }
-
-    fn reach(&mut self, stage: RotationStage) {
-        (self.stage, self.step) = (stage, StepAttempts::default());
     }
 }

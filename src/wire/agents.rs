@@ -96,6 +96,10 @@ pub struct AgentAnswer {
     /// The number of instances in the state `live`: without one, the agent has to enrol before it can do anything.
     #[serde(default)]
     pub live_instances: u32,
+    /// The last time at which the agent was connected to the broker; before the broker's start, the beginning of its newest
+    /// certificate. Absent if the agent never enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
     /// The enrolment codes that can be used; only in the answer about one agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_codes: Vec<OpenCodeAnswer>,

@@ -33,6 +33,12 @@ pub struct EvidenceOutput {
     pub bytes: u64,
     /// SHA-256 in hex.
     pub sha256: String,
+    /// With `--key`: the number of entries about the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<usize>,
+    /// With `--key`: whether the bundle proves that no entry about the subject is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
 }
 
 /// An evidence bundle that `keyward verify` has checked.

@@ -328,6 +328,15 @@ pub struct CheckedPlanOutput {
     pub plan: Option<String>,
 }
 
+/// The items of a verb that lists, e.g. `keyward secret list -o json`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ListOutput<T> {
+    pub items: Vec<T>,
+    /// Whether there are more objects than `--limit` allows.
+    #[serde(default)]
+    pub more: bool,
+}
+
 /// `keyward contain -o json`: the response of the broker, and what followed until the command ended.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ContainedOutput {
@@ -347,4 +356,14 @@ pub struct ContainmentProgress {
     /// With `--rotate-touched`: the secrets whose rotation has begun.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rotated: Vec<SecretName>,
+    /// With `--revoke-previous`: the versions that the subject has read, and that no longer work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<RevokedVersionOutput>,
+}
+
+/// A version of a secret whose rotation has revoked it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RevokedVersionOutput {
+    pub secret: SecretName,
+    pub version: u32,
 }

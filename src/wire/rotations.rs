@@ -96,6 +96,10 @@ pub struct RunAnswer {
     pub failures: u32,
     pub trouble: Option<RunFailureAnswer>,
     pub grace_until: Option<String>,
+    /// Whether the previous version gets no grace period: the broker revokes it as soon as the new version is the current
+    /// one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revokes_previous: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -114,6 +118,19 @@ pub struct RunFailureAnswer {
 #[serde(deny_unknown_fields)]
 pub struct SteerRotationBody {
     pub action: RotationAction,
+    /// For `rotate` only: whether the broker revokes the previous version as soon as the new version is the current one,
+    /// without its grace period. For a rotation in progress, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_previous: bool,
+    /// One line of 1 to 300 characters; the ledger keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl From<RotationAction> for SteerRotationBody {
+    fn from(action: RotationAction) -> Self {
+        Self { action, revoke_previous: false, reason: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyward::base::Clock;
 use keyward::base::limits::SEND_BUFFER_BYTES;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -12,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::support::broker::{Caller, TestBroker};
+use crate::support::waiting::until;
 
 const CAPS: &str = "[connections]\nmax = 64\nmax_per_peer = 8\n";
 /// Far more than any loopback exchange takes.
@@ -133,4 +136,35 @@ async fn answers_that_nobody_reads_take_little_memory() {
     let held = tokio::time::timeout(SOON, settled).await.expect("the server stops sending");
     assert!(held < 3 * u64::from(SEND_BUFFER_BYTES), "{held} bytes");
     assert_eq!(broker.operator().get("/v1/whoami").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_agent_shows_when_it_was_connected_last() {
+    // Given an agent that has enrolled, and one that never did
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    let bot = broker.agent("bot", &["publisher"]).await;
+    let invited =
+        admin.post_json("/v1/agents/quiet-bot/invitations", &json!({ "roles": ["publisher"] })).await;
+    assert_eq!(invited.status, 201, "{}", invited.text());
+    let seen = async |name: &str| admin.get(&format!("/v1/agents/{name}")).await.json()["last_seen"].clone();
+    assert_eq!(seen("quiet-bot").await, Value::Null);
+    assert!(seen("bot").await.is_string());
+    // When it is connected, then it is seen now
+    let mut open = bot.caller.connect().await.unwrap();
+    assert_eq!(open.send("GET", "/v1/whoami", &[], b"").await.unwrap().status, 200);
+    broker.clock.advance_s(60);
+    let connected = broker.clock.now().to_string();
+    assert_eq!(seen("bot").await, connected);
+    // When the connection has ended, then it is seen at its end
+    drop(open);
+    until(async || {
+        let before = broker.clock.now().to_string();
+        broker.clock.advance_s(1);
+        seen("bot").await.as_str().is_some_and(|at| at <= before.as_str())
+    })
+    .await;
+    let listed = admin.get("/v1/agents").await.json();
+    let of_bot = listed["items"].as_array().unwrap().iter().find(|one| one["name"] == "bot").unwrap();
+    assert!(of_bot["last_seen"].as_str().unwrap() >= connected.as_str(), "{of_bot}");
 }

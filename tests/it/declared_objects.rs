@@ -62,6 +62,9 @@ fn lists_have_a_limit_and_filters() {
     for list in [&["lease", "list", "--agent", "a"][..], &["rotation", "list", "--prefix", "x"]] {
         assert_eq!(process.json(&[list, &["--limit", "1"]].concat())["items"].as_array().unwrap().len(), 0);
     }
+    for (limit, more) in [("2", true), ("3", false)] {
+        assert_eq!(process.json(&["capability", "list", "--limit", limit])["more"], more);
+    }
     let said = |args: &[&str]| String::from_utf8(process.run_as("operator", args, b"").stderr).unwrap();
     assert!(said(&["capability", "list", "--limit", "2"]).contains("the first 2 are listed"));
     assert!(!said(&["capability", "list", "--limit", "3"]).contains("are listed"), "there are no more");

@@ -87,6 +87,35 @@ fn a_bundle_verifies_on_another_machine_without_the_broker() {
     );
 }
 
+#[test]
+fn a_bundle_can_be_verified_when_it_is_made() {
+    let process = set_up();
+    let key = checkpoint_key(&process);
+    let make = |file: &str, key: &str| {
+        let out = process.path(file).display().to_string();
+        process.run_as(
+            "operator",
+            &["evidence", "agent/a", "--out", &out, "--key", "-", "-o", "json"],
+            key.as_bytes(),
+        )
+    };
+    // When the key of before is on standard input, then the answer says what the bundle proves
+    let done = make("a.zip", &format!("{key}\n"));
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(said["complete"], true, "{said}");
+    assert!(said["entries"].as_u64().unwrap() > 1, "{said}");
+    // When it is the key of another broker, then the command fails
+    let other = set_up();
+    let refused = make("b.zip", &checkpoint_key(&other));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(11), "{said}");
+    assert!(said.contains("evidence_invalid") && said.contains("your key does not verify it"), "{said}");
+    // And the verifier takes a key on standard input, too
+    let bundle = process.path("a.zip").display().to_string();
+    let verified = process.run_as("nobody", &["verify", &bundle, "--key", "-"], key.as_bytes());
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
 /// The present time, after everything so far.
 fn now_text() -> String {
     let output = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"]).output().unwrap();
@@ -337,10 +366,10 @@ fn refused_bundles_leave_no_file_and_no_entry() {
     refused(&["evidence", "nobody"], "agent/NAME");
     refused(&["evidence", "secret/github/app"], "agent/NAME");
     refused(&["evidence", "agent/A"], "name_not_canonical");
-    refused(&["evidence", "agent/a", "--since", "yesterday"], "no duration and no time");
+    refused(&["evidence", "agent/a", "--since", "yesterday"], "it is not a moment");
     refused(&["evidence", "agent/a", "--since", "2100-01-01T00:00:00Z"], "evidence_range_empty");
     refused(&["evidence", "agent/a", "--until", "2100-01-01T00:00:00Z"], "evidence_range_empty");
-    refused(&["evidence", "agent/a", "--until", "today"], "no duration and no time");
+    refused(&["evidence", "agent/a", "--until", "today"], "it is not a moment");
     let code = process.good(&["operator", "invite", "team", "--role", "auditor", "--owner", "payments"], b"");
     process.good_as("team", &["join"], &code);
     let said = process.said_by("team", &["evidence", "agent/a", "--out", &file]).unwrap_err();

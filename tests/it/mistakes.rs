@@ -279,6 +279,33 @@ fn misspelt_agent_and_guessed_verb_lead_to_what_is_meant() {
         let refused = process.said_by("operator", &["agent", verb, "reprot-bot"]).unwrap_err();
         assert!(refused.contains("did you mean `report-bot`?"), "{refused}");
     }
+    for (verb, near) in [
+        (&["secret", "show", "github/ap"][..], "github/app"),
+        (&["capability", "show", "reports.raed"], "reports.read"),
+        (&["role", "show", "repo-raeder"], "repo-reader"),
+        (&["operator", "show", "amdin"], "admin"),
+        (&["incident", "show", "reprot-bot"], "report-bot"),
+        (&["contain", "secret/github/ap", "--reason", "x"], "github/app"),
+        (&["contain", "role/repo-raeder", "--reason", "x"], "repo-reader"),
+        (&["agent", "invite", "new-bot", "--role", "repo-raeder"], "repo-reader"),
+        (&["lease", "retry", "--agent", "reprot-bot"], "report-bot"),
+    ] {
+        let refused = process.said_by("operator", verb).unwrap_err();
+        assert!(refused.contains(&format!("did you mean `{near}`?")), "{refused}");
+        assert_eq!(refused.matches("did you mean").count(), 1, "{refused}");
+    }
+    let refused = process.said_by("a", &["token", "github.repo.raed"]).unwrap_err();
+    assert!(refused.contains("did you mean `github.repo.read`?"), "{refused}");
+    let refused = process.said_by("a", &["token", "reports.raed"]).unwrap_err();
+    assert!(!refused.contains("did you mean"), "the agent does not hold it: {refused}");
+    let declared = process.path("near.toml");
+    let text = "[[role]]\nname = \"near\"\ncapabilities = [\"reports.raed\"]\n\
+                [[agent]]\nname = \"new-bot\"\nroles = [\"neer\"]\n";
+    std::fs::write(&declared, text).unwrap();
+    let refused = process.said_by("operator", &["plan", "-f", &declared.display().to_string()]).unwrap_err();
+    for near in ["did you mean `reports.read`?", "did you mean `near`?"] {
+        assert!(refused.contains(near), "{refused}");
+    }
     let refused = process.said_by("operator", &["agent", "invite", "elsewhere"]).unwrap_err();
     assert!(refused.contains("agent_unknown") && !refused.contains("did you mean"), "{refused}");
     for (word, verb) in [("list", "`keyward audit list`"), ("inspect", "`keyward token show`")] {

@@ -62,6 +62,19 @@ fn status_shows_identities_that_can_be_used() {
 }
 
 #[test]
+fn status_in_csv_has_a_line_for_each_identity() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let output = process.run_as("operator", &["status", "-o", "csv"], b"");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(output.status.success() && lines.len() == 2, "{text}");
+    assert!(lines[0].starts_with("KIND,SPIFFE ID,NOT AFTER"), "{text}");
+    assert!(lines[1].starts_with("operator,spiffe://keyward.test/operator/admin,"), "{text}");
+    assert!(lines[1].contains(",ready,"), "{text}");
+}
+
+#[test]
 fn status_names_the_problem_when_an_identity_cannot_be_used() {
     let mut process = Process::init("warn");
     process.serve();

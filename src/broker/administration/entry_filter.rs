@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::entry_terms::{EntryTerm, address, shown_terms, source_term};
 use super::events::{EntryOutcome, event_kinds, is_event_name};
 use super::visible::{is_object_of, names_object_of};
-use crate::base::{Network, OwnerName, Timestamp, code, length_s, near_texts};
+use crate::base::{MOMENT_FORMS, Moment, Network, OwnerName, Timestamp, code, near_texts};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::ledger::Kind;
@@ -182,17 +182,15 @@ fn network(text: &str) -> Option<Network> {
     text.parse().ok().or_else(|| Network::of_host(text.parse().ok()?))
 }
 
-/// A moment in RFC 3339, or so long before `now`.
+/// The moment in `text`, seen from `now`.
 pub(super) fn moment(
     parameter: &'static str,
     text: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Failure> {
     let Some(text) = text else { return Ok(None) };
-    let before = |seconds: u32| now.plus_s(i64::from(seconds).saturating_neg());
-    let found = Timestamp::parse(text).or_else(|| length_s(text).map(before));
-    let why = "is not a time such as 2026-11-30T02:00:00Z, or a length of time such as 6h";
-    found.map(Some).ok_or_else(|| refused(parameter, why))
+    let found = Moment::parse(text).map(|moment| moment.seen_from(now));
+    found.map(Some).ok_or_else(|| refused(parameter, &format!("is not {MOMENT_FORMS}")))
 }
 
 #[cfg(test)]
@@ -228,6 +226,8 @@ mod tests {
     fn times_are_read_as_moments_or_as_lengths_before_now() {
         for (text, since) in [
             ("6h", NOW.plus_s(-6 * 3600)),
+            ("2027-01-15", Timestamp::parse("2027-01-15T00:00:00Z").unwrap()),
+            ("2027-01-15T09:00+01:00", Timestamp::parse("2027-01-15T08:00:00Z").unwrap()),
             ("2027-01-15T08:00:00Z", Timestamp::parse("2027-01-15T08:00:00Z").unwrap()),
         ] {
             let wanted = wire::EntryFilter { since: Some(text.to_owned()), ..wire::EntryFilter::default() };

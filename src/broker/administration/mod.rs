@@ -15,6 +15,7 @@ pub(super) mod kept_entries;
 pub(super) mod ledger_readers;
 mod ledger_readings;
 pub(super) mod narrow;
+pub(super) mod near_names;
 pub(super) mod overview;
 pub(super) mod plan;
 mod plan_id;

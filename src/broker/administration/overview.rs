@@ -70,12 +70,17 @@ impl AdminServices {
     #[must_use]
     pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<AgentAnswer> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
+        let connections = &self.0.notifications.connections;
         self.0.state.store.read(|world, _| {
             let owners = world.registry.owners();
             let owner = |agent: &Agent| owners.of(&Owned::Agent(agent.name.clone()));
             let within = world.registry.agents().filter(|agent| scope.covers(owner(agent)));
             let incidents = ContainingIncidents::shown_to(by.operator(), world);
-            page.of(within, |agent| agent.name.as_str(), |agent| agent_view(world, agent, &incidents, now))
+            let view = |agent: &Agent| {
+                let last_seen = last_seen(agent, connections.last_seen(&agent.name, now));
+                AgentAnswer { last_seen, ..agent_view(world, agent, &incidents, now) }
+            };
+            page.of(within, |agent| agent.name.as_str(), view)
         })
     }
 
@@ -85,14 +90,16 @@ impl AdminServices {
     /// [`Failure`] if it does not exist within the operator's scope.
     pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentAnswer, Failure> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
+        let seen = self.0.notifications.connections.last_seen(name, now);
         let found = self.0.state.store.read(|world, _| {
             let agent = world.registry.agent_named(name)?;
             let incidents = ContainingIncidents::shown_to(by.operator(), world);
             let open_codes = open_codes_of_agent(world, agent.id, now);
-            Some(AgentAnswer { open_codes, ..agent_view(world, agent, &incidents, now) })
+            let last_seen = last_seen(agent, seen);
+            Some(AgentAnswer { open_codes, last_seen, ..agent_view(world, agent, &incidents, now) })
         });
         let found = found.filter(|view| scope.covers(view.owner.as_ref()));
-        found.ok_or_else(|| self.0.with_near_agents(Failure::new(code::AGENT_UNKNOWN), scope, name))
+        found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
     }
 
     /// The capabilities within the operator's scope, by name.
@@ -158,6 +165,12 @@ impl AdminServices {
     }
 }
 
+/// The last time at which the agent was connected: `since_start`, or the beginning of its newest certificate.
+fn last_seen(agent: &Agent, since_start: Option<Timestamp>) -> Option<String> {
+    let certified = agent.instances.iter().map(|instance| instance.current.not_before).max();
+    since_start.max(certified).map(|at| at.to_string())
+}
+
 fn agent_view(world: &World, agent: &Agent, incidents: &ContainingIncidents, now: Timestamp) -> AgentAnswer {
     let standings: Vec<(&Instance, InstanceStanding)> = agent
         .instances
@@ -189,6 +202,7 @@ fn agent_view(world: &World, agent: &Agent, incidents: &ContainingIncidents, now
         instances: instances.collect(),
         live_instances: u32::try_from(live).unwrap_or(u32::MAX),
         open_codes: Vec::new(),
+        last_seen: None,
         containments,
     }
 }

@@ -1,17 +1,16 @@
 //! Names that no object has, e.g. in a filter of entries: they may be misspelt.
 
-use crate::base::{AgentName, CapabilityName, OperatorName, OwnerName, Scope, SecretName, code, near_texts};
+use super::near_names::{NamedKind, PresentNames, unknown_among};
+use crate::base::{AgentName, CapabilityName, OperatorName, OwnerName, Scope, SecretName, near_texts};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::agent_with;
-use crate::broker::owners::{has_owner, owners};
-use crate::broker::services::Services;
+use crate::broker::owners::has_owner;
+use crate::broker::requested_object::RequestedObject;
 use crate::broker::world::World;
 use crate::registry::{DeletedName, Owned};
 use crate::wire::{self, EntryField, FieldFilter, UnknownNameAnswer};
 
-/// Most objects whose names are compared with an unknown one.
-const NAMES_COMPARED_MAX: usize = 10_000;
 /// Most similar names of one unknown name.
 const NEAR_NAMES_MAX: usize = 3;
 
@@ -23,7 +22,8 @@ impl AdminServices {
             store.read(|world, _| Names { world, scope }.is_known(one.field, &one.text) == Some(false))
         };
         let answer = |one: &FieldFilter| {
-            let present = store.read(|world, _| Names { world, scope }.present(one.field));
+            let present = |kind| store.read(|world, _| PresentNames { world, scope }.of(kind));
+            let present = NamedKind::of_field(one.field).map(present).unwrap_or_default();
             let near = near_texts(&one.text, present.iter().map(String::as_str));
             UnknownNameAnswer {
                 field: one.field.as_str().into(),
@@ -33,30 +33,23 @@ impl AdminServices {
         };
         filter.fields.iter().filter(is_unknown).map(answer).collect()
     }
-}
 
-impl Services {
-    /// `failure`, and if it is that no agent of this name exists within `scope`, also the similar names of those that do.
-    pub(in crate::broker) fn with_near_agents(
+    /// `failure`, and if it is that the object of the request does not exist within the scope of this owner, also the similar
+    /// names of those that do.
+    #[must_use]
+    pub fn with_near_names(
         &self,
         failure: Failure,
-        scope: &Scope,
-        name: &AgentName,
+        object: Option<&RequestedObject>,
+        owner: Option<&OwnerName>,
     ) -> Failure {
-        if failure.code != code::AGENT_UNKNOWN {
-            return failure;
-        }
-        let present = self.state.store.read(|world, _| Names { world, scope }.present(EntryField::Agent));
-        let near: Vec<String> = near_texts(name.as_str(), present.iter().map(String::as_str))
-            .into_iter()
-            .take(NEAR_NAMES_MAX)
-            .map(|near| format!("`{near}`"))
-            .collect();
-        if near.is_empty() {
-            return failure;
-        }
-        let why = format!("{}; did you mean {}?", failure.why, near.join(" or "));
-        failure.because(why)
+        let Some(RequestedObject::Subject(name)) = object else { return failure };
+        let Some(kind) = NamedKind::of_refusal(failure.code, name) else { return failure };
+        let scope = owner.map_or(Scope::Everything, |owner| Scope::Owner(owner.clone()));
+        let text = name.name().unwrap_or_default();
+        // Compared when the records are free again.
+        let present = self.0.state.store.read(|world, _| PresentNames { world, scope: &scope }.of(kind));
+        unknown_among(failure, &present, &text)
     }
 }
 
@@ -112,39 +105,4 @@ impl Names<'_> {
         let owner = owners.of(thing).or_else(|| former.owner_of(thing));
         (is_there || former.knows(thing)) && self.scope.covers(owner)
     }
-
-    /// The names of the present objects of this kind, some of them if there are very many.
-    fn present(&self, field: EntryField) -> Vec<String> {
-        let (world, scope) = (self.world, self.scope);
-        let is_within = |thing: Owned| scope.covers(world.registry.owners().of(&thing));
-        match field {
-            EntryField::Agent => {
-                let names = world.registry.agents().map(|agent| &agent.name);
-                some(names.filter(|name| is_within(Owned::Agent((*name).clone()))))
-            }
-            EntryField::Capability => {
-                let names = world.registry.declarations().capabilities().map(|capability| &capability.name);
-                some(names.filter(|name| is_within(Owned::Capability((*name).clone()))))
-            }
-            EntryField::SecretName => {
-                let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
-                some(within.map(|secret| &secret.name))
-            }
-            EntryField::Operator => some(world.operators.all().map(|operator| &operator.name)),
-            EntryField::Owner => some(owners(world).into_iter().filter(|owner| scope.covers(Some(owner)))),
-            EntryField::Instance
-            | EntryField::Incident
-            | EntryField::Token
-            | EntryField::Lease
-            | EntryField::Approval
-            | EntryField::Kind
-            | EntryField::Outcome
-            | EntryField::Decision
-            | EntryField::Source => Vec::new(),
-        }
-    }
-}
-
-fn some<T: ToString>(names: impl Iterator<Item = T>) -> Vec<String> {
-    names.take(NAMES_COMPARED_MAX).map(|name| name.to_string()).collect()
 }

@@ -22,7 +22,11 @@ impl Section for RegistrySection {
     const TABLES: &'static [&'static str] = TABLES;
 
     fn read(tables: &mut Tables<'_>, scope: &Scope) -> Result<Self, FaultList> {
-        parse(tables, scope).map(Self)
+        Ok(Self(parse(tables, scope)))
+    }
+
+    fn unread(&self) -> Option<&FaultList> {
+        self.0.faults()
     }
 
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {

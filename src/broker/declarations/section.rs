@@ -25,6 +25,11 @@ pub(in crate::broker) trait Section: Sized + Send + Sync + 'static {
     /// Reads them.
     fn read(tables: &mut Tables<'_>, scope: &Scope) -> Result<Self, FaultList>;
 
+    /// The faults of what could not be read. A section that tells them with its plan can judge the rest, too.
+    fn unread(&self) -> Option<&FaultList> {
+        None
+    }
+
     /// The secrets that have no value yet and get their first one by what is declared afterwards: other sections may name
     /// them.
     fn first_values(&self, _ground: &SectionContext<'_>) -> BTreeSet<SecretName> {

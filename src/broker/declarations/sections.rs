@@ -35,7 +35,11 @@ impl Sections {
                 Err(more) => faults.push(more),
             }
         }
-        if faults.is_empty() { Ok(Self(sections)) } else { Err(FaultList::merged(faults, files)) }
+        if faults.is_empty() {
+            return Ok(Self(sections));
+        }
+        faults.extend(sections.iter().filter_map(|section: &Box<dyn ReadSection>| section.unread().cloned()));
+        Err(FaultList::merged(faults, files))
     }
 
     /// Plans all sections.
@@ -98,6 +102,8 @@ impl Registered {
 trait ReadSection: Send + Sync {
     fn needs_earlier(&self) -> bool;
 
+    fn unread(&self) -> Option<&FaultList>;
+
     fn first_values(&self, ground: &SectionContext<'_>) -> BTreeSet<SecretName>;
 
     fn environments(&self, ground: &SectionContext<'_>) -> BTreeSet<EnvironmentName>;
@@ -108,6 +114,10 @@ trait ReadSection: Send + Sync {
 impl<S: Section> ReadSection for S {
     fn needs_earlier(&self) -> bool {
         S::NEEDS_EARLIER
+    }
+
+    fn unread(&self) -> Option<&FaultList> {
+        Section::unread(self)
     }
 
     fn first_values(&self, ground: &SectionContext<'_>) -> BTreeSet<SecretName> {

@@ -5,6 +5,7 @@ use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, Person, RoleName, Scope, Sensitive, Timestamp};
 use crate::broker::administration::authorise::{code_expiry, record_maker};
+use crate::broker::administration::near_names::{NamedKind, near_within};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
@@ -77,7 +78,7 @@ impl AdminServices {
         }
         let scope = by.operator().scope();
         let new_agent = AgentId::mint(services.state.clock.now(), &*services.state.entropy);
-        let invited: Result<Invitation, Failure> = retry_on_conflict!(async {
+        retry_on_conflict!(async {
             let made = services.make_code(by.operator(), life_s)?;
             let decide = |reading: &Reading<'_>| {
                 let InvitedAgent { known, kind, create } = invitee(reading, &input, scope)?;
@@ -117,8 +118,7 @@ impl AdminServices {
             let (id, spiffe) = (made.id, services.agent_spiffe(&input.agent, kind));
             let code = services.code_text(made, spiffe, &services.settings.address);
             Ok::<_, AttemptError>(Invitation { agent: input.agent.clone(), id, code, expires_at })
-        });
-        invited.map_err(|failure| services.with_near_agents(failure, scope, &input.agent))
+        })
     }
 }
 
@@ -244,7 +244,8 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
     }
     let known = |role: &RoleName| reading.role(role).is_some() && reaches(&Owned::Role(role.clone()));
     if let Some(role) = roles.iter().find(|role| !known(role)) {
-        let why = format!("no role that you may see is called `{role}`");
+        let near = near_within(reading.unconditional(), scope, NamedKind::Role, role.as_str());
+        let why = format!("no role that you may see is called `{role}`{near}");
         return Err(Failure::new(code::ROLE_UNKNOWN).because(why));
     }
     let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: input.uses.unwrap_or(1) };

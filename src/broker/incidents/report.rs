@@ -12,8 +12,8 @@ use crate::base::limits::{
     HEAVY_WAIT_S, INCIDENT_NAMES_MAX, PAGE_ENTRIES_MAX, REPORT_BASELINE_S, REPORT_ENTRIES_READ_MAX,
 };
 use crate::base::{
-    AgentName, Cancellation, CapabilityName, InstanceId, RoleName, Scope, SecretName, SubjectName, Timestamp,
-    code, length_s,
+    AgentName, Cancellation, CapabilityName, InstanceId, MOMENT_FORMS, Moment, RoleName, Scope, SecretName,
+    SubjectName, Timestamp, code,
 };
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -301,12 +301,10 @@ const fn span(since: Timestamp, until: Timestamp) -> TimeSpan {
     TimeSpan { since: Some(since), until: Some(until) }
 }
 
-/// A moment in RFC 3339, or so long before `now`.
+/// The moment in `text`, seen from `now`.
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let before = |seconds: u32| now.plus_s(i64::from(seconds).saturating_neg());
-    let found = Timestamp::parse(text).or_else(|| length_s(text).map(before));
-    let why = "`since` is not a time such as 2026-11-30T02:00:00Z, or a length of time such as 6h";
-    found.ok_or_else(|| Failure::new(code::JSON_INVALID).because(why))
+    let found = Moment::parse(text).map(|moment| moment.seen_from(now));
+    found.ok_or_else(|| Failure::new(code::JSON_INVALID).because(format!("`since` is not {MOMENT_FORMS}")))
 }
 
 /// The field by which entries about the subject are found; none for everything.

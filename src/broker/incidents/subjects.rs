@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use crate::base::{
     CapabilityName, OperatorEnrolment, OwnerName, RoleName, Scope, SecretName, Serial, SubjectName, code,
 };
+use crate::broker::administration::near_names::{NamedKind, near_within};
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::{is_deleted, operator_unknown};
 use crate::broker::identity::revoke::agent_with;
@@ -225,29 +226,40 @@ fn check_scope(scope: &Scope, name: &SubjectName) -> Result<(), Failure> {
 }
 
 fn unknown(world: &World, scope: &Scope, name: &SubjectName) -> Failure {
+    let near = |kind, text: &str| near_within(world, scope, kind, text);
     let (why, fix): (String, Cow<'static, str>) = match name {
         SubjectName::Operator(operator) => {
             if *scope == Scope::Everything && is_deleted(world.registry.former(), operator) {
                 return operator_unknown(world, operator);
             }
-            let why = format!("there is no operator `{operator}`");
+            let near = near(NamedKind::Operator, operator.as_str());
+            let why = format!("there is no operator `{operator}`{near}");
             return Failure::new(code::OPERATOR_UNKNOWN).because(why);
         }
         SubjectName::Agent(agent) => {
-            (format!("there is no agent `{agent}`"), "`keyward agent list` shows the agents".into())
+            let near = near(NamedKind::Agent, agent.as_str());
+            (format!("there is no agent `{agent}`{near}"), "`keyward agent list` shows the agents".into())
         }
         SubjectName::Role(role) => {
-            (format!("no role `{role}` is declared"), "`keyward role list` shows the roles".into())
+            let near = near(NamedKind::Role, role.as_str());
+            (format!("no role `{role}` is declared{near}"), "`keyward role list` shows the roles".into())
         }
         SubjectName::Capability(capability) => (
-            format!("no capability `{capability}` is declared"),
+            format!(
+                "no capability `{capability}` is declared{}",
+                near(NamedKind::Capability, capability.as_str())
+            ),
             "`keyward capability list` shows the capabilities".into(),
         ),
         SubjectName::Secret(secret) => {
-            (format!("there is no secret `{secret}`"), "`keyward secret list` shows the secrets".into())
+            let near = near(NamedKind::Secret, secret.as_str());
+            (format!("there is no secret `{secret}`{near}"), "`keyward secret list` shows the secrets".into())
         }
         SubjectName::Owner(owner) => (
-            format!("no agent, capability, role, secret or operator has the owner `{owner}`"),
+            format!(
+                "no agent, capability, role, secret or operator has the owner `{owner}`{}",
+                near(NamedKind::Owner, owner.as_str())
+            ),
             "`keyward agent list` and `keyward secret list` show the owners".into(),
         ),
         SubjectName::Instance(_)

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::views::is_within;
 use crate::base::limits::LEASE_AGENTS_NAMED_MAX;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
+use crate::broker::administration::near_names::{NamedKind, unknown_within};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
@@ -181,7 +182,11 @@ pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result
         Chosen::Agent(name) => {
             let agent = world.registry.agent_named(name);
             let agent = agent.filter(|_| scope.covers(owners.of(&Owned::Agent(name.clone()))));
-            Ok(LeaseSelection::Agent(agent.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))?.id))
+            let unknown = || {
+                let unknown = Failure::new(code::AGENT_UNKNOWN);
+                unknown_within(unknown, world, scope, NamedKind::Agent, name.as_str())
+            };
+            Ok(LeaseSelection::Agent(agent.ok_or_else(unknown)?.id))
         }
         Chosen::Capability(name) => {
             let is_known = world.leases.offer(name).is_some()
@@ -189,7 +194,8 @@ pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result
             if is_known && scope.covers(owners.of(&Owned::Capability(name.clone()))) {
                 Ok(LeaseSelection::Capability(name.clone()))
             } else {
-                Err(Failure::new(code::CAPABILITY_UNKNOWN))
+                let unknown = Failure::new(code::CAPABILITY_UNKNOWN);
+                Err(unknown_within(unknown, world, scope, NamedKind::Capability, name.as_str()))
             }
         }
         Chosen::All if *scope == Scope::Everything => Ok(LeaseSelection::All),

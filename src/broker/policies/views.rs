@@ -1,7 +1,9 @@
 use crate::base::{ApprovalDemand, PolicyName, code};
+use crate::broker::administration::near_names::{NamedKind, PresentNames, unknown_among};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::page::Page;
+use crate::broker::world::World;
 use crate::policy::{Authorised, ReadDeclared};
 use crate::rules::{Action, HeadDescription, Policy, PolicyOutcome};
 use crate::wire::{FixedText, PageAnswer, PolicyAnswer, PolicyDemandAnswer};
@@ -27,7 +29,11 @@ impl AdminServices {
             let policy = world.rules().policy(name).filter(|policy| scope.covers(policy.owner.as_ref()))?;
             Some(PolicyAnswer { rule: Some(policy.rule.text().to_owned()), ..policy_view(policy) })
         });
-        found.ok_or_else(|| Failure::new(code::POLICY_UNKNOWN))
+        found.ok_or_else(|| {
+            let of = |world: &World| PresentNames { world, scope }.of(NamedKind::Policy);
+            let present = self.0.state.store.read(|world, _| of(world));
+            unknown_among(Failure::new(code::POLICY_UNKNOWN), &present, name.as_str())
+        })
     }
 }
 

@@ -92,7 +92,13 @@ impl Services {
             Trigger::Operator(operator) => Some(operator),
             Trigger::Schedule | Trigger::Drift => None,
         };
-        let event = RotationBegun { secret, rotation: id, trigger: trigger.as_str(), operator };
+        let event = RotationBegun {
+            secret,
+            rotation: id,
+            trigger: trigger.as_str(),
+            operator,
+            revokes_previous: false,
+        };
         let effect = rotation::Effect::Begin { secret: secret.clone(), id, trigger: trigger.clone() };
         let change = Change::new(&event)?.effect(Effect::Rotation(effect));
         Ok(self.record(change, at.preconditions.clone()).await?)
@@ -183,9 +189,11 @@ impl Services {
             destroyed: surplus.numbers(),
         };
         let grace_s = match (at.rotation.declared.slots, run.versions.replaced) {
-            (Slots::Two, Some(_)) => i64::from(at.rotation.declared.grace_s),
-            // There is no previous version that still works.
-            (Slots::Two, None) | (Slots::One, _) => 0,
+            (Slots::Two, Some(_)) if !run.versions.revokes_replaced => {
+                i64::from(at.rotation.declared.grace_s)
+            }
+            // No previous version still works, or the request gave it no grace period.
+            (Slots::Two, _) | (Slots::One, _) => 0,
         };
         let grace_until = Some(self.state.clock.now().plus_s(grace_s));
         let handed = secrets::Effect::Promote { name: secret.clone(), version };

@@ -23,6 +23,6 @@ pub(super) use advance::next_of;
 pub(super) use declare::RotationSection;
 pub(super) use in_progress::in_progress;
 pub(super) use outlook::next_rotation;
-pub use update::{Rotating, RotationUpdate};
+pub use update::{PreviousVersion, Rotating, RotationUpdate};
 pub(super) use value_form::check_form;
 pub(super) use views::consumers;

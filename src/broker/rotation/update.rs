@@ -1,17 +1,19 @@
 use super::advance::next_of;
 use super::in_progress::in_progress;
+use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::{RotationId, SecretName};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, ReadOutcome};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, OperatorRequest, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::idempotency::{IdempotencyKey, Remembered};
+use crate::idempotency::Remembered;
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, Rotation, RotationBegun, RotationStage, RotationUpdated, Trigger};
+use crate::store::CommitError;
 use crate::upstream::stored_driver;
 use serde::Deserialize;
 
@@ -22,6 +24,15 @@ pub struct Rotating {
     pub id: RotationId,
     /// Whether this request began it; otherwise it was in progress already.
     pub begun: bool,
+}
+
+/// What a requested rotation does with the version that it replaces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PreviousVersion {
+    /// It works until the declared grace period ends.
+    Grace,
+    /// It is revoked as soon as the new version is the current one.
+    Revoked,
 }
 
 /// A change of a rotation by an operator.
@@ -52,7 +63,8 @@ impl RotationUpdate {
 }
 
 impl AdminServices {
-    /// Begins a rotation of the secret now. During a rotation, returns the one in progress.
+    /// Begins a rotation of the secret now. During a rotation, returns the one in progress. The entry records what happens to
+    /// the previous version, so that it also happens after a restart.
     ///
     /// # Errors
     /// [`Failure`]; also during the grace period of a previous version, which a new rotation would end too early.
@@ -60,10 +72,12 @@ impl AdminServices {
         &self,
         by: &Authorised<RotateSecrets>,
         secret: &SecretName,
-        idempotency: Option<&IdempotencyKey>,
+        previous: PreviousVersion,
+        request: OperatorRequest<'_>,
     ) -> Result<Rotating, Failure> {
         let services = &*self.0;
-        let (operator, request) = (by.operator(), ChangeRequest::by(by.operator(), idempotency));
+        let (operator, request) = (by.operator(), ChangeRequest::of(by.operator(), request));
+        let revokes_previous = previous == PreviousVersion::Revoked;
         retry_on_conflict!(async {
             let run = |reading: &Reading<'_>| {
                 let rotation = reading.rotation_within(operator.scope(), secret)?;
@@ -73,24 +87,37 @@ impl AdminServices {
                     Some(run) if run.stage == RotationStage::Grace && run.versions.replaced.is_some() => {
                         Err(in_progress(rotation, run, reading.now()))
                     }
-                    run => Ok(run.as_ref().map(|run| run.id)),
+                    run => Ok(run.as_ref().map(|run| (run.id, run.versions.revokes_replaced))),
                 }
             };
             let preconditions = match services.state.read_for(request, run)? {
                 ReadOutcome::Before(before) => return Ok(services.begun_before(&before)?),
-                ReadOutcome::Now(Some(id), _) => return Ok(Rotating { id, begun: false }),
+                ReadOutcome::Now(Some((id, is_without_grace)), preconditions) => {
+                    if revokes_previous && !is_without_grace {
+                        let draft = without_grace(secret, operator, id)?;
+                        services.state.commit_draft(request, draft, preconditions).await?;
+                        services.notifications.rotations_changed();
+                    }
+                    return Ok(Rotating { id, begun: false });
+                }
                 ReadOutcome::Now(None, preconditions) => preconditions,
             };
             let id = RotationId::mint(services.state.clock.now(), &*services.state.entropy);
             let trigger = Trigger::Operator(operator.name().clone());
-            let (says, operator) = (trigger.as_str(), Some(operator.name()));
-            let draft =
-                ChangeDraft::new(&RotationBegun { secret, rotation: id, trigger: says, operator }, ())?;
+            let event = RotationBegun {
+                secret,
+                rotation: id,
+                trigger: trigger.as_str(),
+                operator: Some(operator.name()),
+                revokes_previous,
+            };
+            let mut draft = ChangeDraft::new(&event, ())?;
             let begin = rotation::Effect::Begin { secret: secret.clone(), id, trigger };
-            services
-                .state
-                .commit_draft(request, draft.effect(Effect::Rotation(begin)), preconditions)
-                .await?;
+            draft = draft.effect(Effect::Rotation(begin));
+            if revokes_previous {
+                draft = draft.effect(Effect::Rotation(rotation::Effect::RevokePrevious(secret.clone())));
+            }
+            services.state.commit_draft(request, draft, preconditions).await?;
             services.notifications.rotations_changed();
             Ok(Rotating { id, begun: true })
         })
@@ -105,15 +132,16 @@ impl AdminServices {
         by: &Authorised<RotateSecrets>,
         secret: &SecretName,
         update: RotationUpdate,
-        idempotency: Option<&IdempotencyKey>,
+        request: OperatorRequest<'_>,
     ) -> Result<u64, Failure> {
         let services = &*self.0;
         let operator = by.operator();
-        let changed = services.state.change(ChangeRequest::by(operator, idempotency), |reading| {
+        let changed = services.state.change(ChangeRequest::of(operator, request), |reading| {
             let rotation = reading.rotation_within(operator.scope(), secret)?;
             let place = stored_driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
             let effect = services.effect_of_update(rotation, update)?;
-            let event = RotationUpdated { secret, operator: operator.name(), what: update.as_str() };
+            let (what, rotation) = (update.as_str(), None);
+            let event = RotationUpdated { secret, operator: operator.name(), what, rotation };
             Ok(ChangeDraft::new(&event, place)?.effect(Effect::Rotation(effect)))
         });
         let changed = changed.await?;
@@ -124,6 +152,18 @@ impl AdminServices {
         services.notifications.rotations_changed();
         Ok(seq)
     }
+}
+
+/// Records that the rotation in progress gives the previous version no grace period.
+fn without_grace(
+    secret: &SecretName,
+    operator: &OperatorPrincipal,
+    id: RotationId,
+) -> Result<ChangeDraft<()>, CommitError> {
+    let (what, rotation) = ("without-grace", Some(id));
+    let event = RotationUpdated { secret, operator: operator.name(), what, rotation };
+    let effect = Effect::Rotation(rotation::Effect::RevokePrevious(secret.clone()));
+    Ok(ChangeDraft::new(&event, ())?.effect(effect))
 }
 
 impl Services {
@@ -167,8 +207,10 @@ impl Services {
         #[derive(Deserialize)]
         struct Event {
             rotation: RotationId,
+            /// Of the entry about a rotation that was in progress already.
+            what: Option<String>,
         }
         let event: Event = self.state.said(before)?;
-        Ok(Rotating { id: event.rotation, begun: true })
+        Ok(Rotating { id: event.rotation, begun: event.what.is_none() })
     }
 }

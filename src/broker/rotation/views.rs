@@ -168,6 +168,7 @@ fn run_of(run: &Run, outlook: Outlook) -> RunAnswer {
         failures: run.step.failures,
         trouble,
         grace_until: text(run.grace_until),
+        revokes_previous: run.versions.revokes_replaced,
     }
 }
 

@@ -1,6 +1,6 @@
 use super::declared_then::{Access, DeclaredThen};
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
-use crate::base::{AgentName, Cancellation, SecretName, Timestamp, code, length_s};
+use crate::base::{AgentName, Cancellation, MOMENT_FORMS, Moment, SecretName, Timestamp, code};
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -81,9 +81,7 @@ fn answer(Access { agent, roles, capabilities }: Access) -> SecretAccessOfAgent 
 
 /// The time in `text`, or as long before `now` as it says.
 fn past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let before = |seconds: u32| now.plus_s(i64::from(seconds).saturating_neg());
-    let found = Timestamp::parse(text).or_else(|| length_s(text).map(before));
-    let why =
-        "`at` is not a past time such as 2026-11-30T02:00:00Z, or a length of time before now such as 6h";
-    found.filter(|at| *at <= now).ok_or_else(|| Failure::new(code::JSON_INVALID).because(why))
+    let found = Moment::parse(text).map(|moment| moment.seen_from(now));
+    let why = || format!("`at` is not {MOMENT_FORMS}, or it is in the future");
+    found.filter(|at| *at <= now).ok_or_else(|| Failure::new(code::JSON_INVALID).because(why()))
 }

@@ -48,6 +48,7 @@ impl Services {
     pub async fn announce(&self, id: ApprovalId) {
         let Some(webhook) = &self.upstream.webhook else { return };
         let announcements = self.notifications.announcements();
+        let _attempt = DeliveryAttempt { services: self, id };
         let now = self.state.clock.now();
         let body = self.state.store.read(|world, _| Some(body_of(world.approvals().get(id)?)));
         let Some(Ok(body)) = body else { return announcements.delivered(id) };
@@ -74,6 +75,19 @@ impl Services {
     /// The messages that are not delivered.
     pub(crate) fn announcement_counts(&self) -> AnnouncementCounts {
         self.notifications.announcements().counts()
+    }
+}
+
+/// An attempt in progress, which ends also by a panic: otherwise its message would never be sent again.
+struct DeliveryAttempt<'a> {
+    services: &'a Services,
+    id: ApprovalId,
+}
+
+impl Drop for DeliveryAttempt<'_> {
+    fn drop(&mut self) {
+        let now = self.services.state.clock.elapsed();
+        self.services.notifications.announcements().ended(self.id, now);
     }
 }
 

@@ -86,6 +86,14 @@ impl Announcements {
         is_last
     }
 
+    /// The attempt has ended. If it ended without a result, by a panic, it failed at `now` of the boot clock.
+    pub(super) fn ended(&self, id: ApprovalId, now: Duration) {
+        let is_sending = self.all().get(&id).is_some_and(|one| one.stage == DeliveryStage::Sending);
+        if is_sending {
+            self.failed(id, now);
+        }
+    }
+
     fn update(&self, id: ApprovalId, update: impl FnOnce(&mut Delivery)) {
         if let Some(delivery) = self.all().get_mut(&id) {
             update(delivery);
@@ -156,6 +164,19 @@ mod tests {
         // Nobody needs the message once the request was answered
         assert!(announcements.due(&BTreeSet::new(), now, 9).is_empty());
         assert_eq!(announcements.counts(), AnnouncementCounts::default());
+    }
+
+    #[test]
+    fn an_attempt_without_a_result_has_failed() {
+        let (announcements, pending) = (Announcements::default(), ids(1));
+        let id = *pending.first().unwrap();
+        let second = Duration::from_secs(1);
+        assert_eq!(announcements.due(&pending, Duration::ZERO, 9), [id]);
+        announcements.ended(id, Duration::ZERO);
+        assert_eq!(announcements.due(&pending, second, 9), [id], "after the first pause");
+        announcements.delivered(id);
+        announcements.ended(id, second);
+        assert_eq!(announcements.counts(), AnnouncementCounts::default(), "a delivered message stays so");
     }
 
     #[test]

@@ -258,7 +258,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("rotation show", ["keyward rotation show orders-db/app", "keyward rotation show orders-db/app -o json"]),
     (
         "rotation pause",
-        ["keyward rotation pause orders-db/app", "keyward rotation pause orders-db/app -o json"],
+        [
+            "keyward rotation pause orders-db/app --reason \"the database is moved\"",
+            "keyward rotation pause orders-db/app -o json",
+        ],
     ),
     (
         "rotation resume",
@@ -333,7 +336,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "contain",
         [
-            "keyward contain agent/orders-bot --reason \"token in a public log\"",
+            "keyward contain agent/orders-bot --reason \"token in a public log\" --rotate-touched --revoke-previous",
             "keyward contain network/203.0.113.0/24 --dry-run",
         ],
     ),

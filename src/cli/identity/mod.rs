@@ -2,9 +2,11 @@
 
 mod missing;
 mod pending_key;
+mod private_key;
 mod replacement;
 
 pub(crate) use pending_key::{PendingKey, files_with_key, joining_file, remove_other_joining};
+pub(crate) use private_key::key_warning;
 pub(crate) use replacement::identity_lock;
 
 use std::fs;

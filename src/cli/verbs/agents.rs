@@ -261,7 +261,7 @@ fn in_file(sent: &serde_json::Value, file: String) -> serde_json::Value {
     shown
 }
 
-columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES", instances), ("EXPIRES", expires), ("MAX": max_instances), person, audience);
+columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES", instances), ("EXPIRES", expires), ("LAST SEEN", last_seen), ("MAX": max_instances), person, audience);
 
 /// The state of an agent for a table: an active agent without a live certificate can do nothing.
 fn state(agent: &AgentAnswer) -> String {
@@ -282,6 +282,10 @@ fn state(agent: &AgentAnswer) -> String {
 fn expires(agent: &AgentAnswer) -> String {
     let live = agent.instances.iter().filter(|instance| instance.state == "live");
     live.map(|instance| instance.not_after.clone()).max().unwrap_or_default()
+}
+
+fn last_seen(agent: &AgentAnswer) -> String {
+    agent.last_seen.clone().unwrap_or_default()
 }
 
 /// The instances of an agent by state, e.g. `2 live, 1 revoked`.

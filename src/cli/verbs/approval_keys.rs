@@ -4,13 +4,14 @@ use super::approval_view::{Line, text_of};
 use super::on_host::OnHostArgs;
 use crate::base::OperatorName;
 use crate::base::code;
-use crate::base::encoding::{base64url, from_hex};
+use crate::base::encoding::base64url;
 use crate::cli::approval_key::{MachineKeys, check_own, check_role, sign_approval};
 use crate::cli::client::Received;
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::VerbSession;
 use crate::cli::table::{Row, columns};
 use crate::console::{CommandFailure, visible};
+use crate::crypto::Digest;
 use crate::wire::{
     ACCEPT_APPROVAL_KEY, AcceptApprovalKeyBody, ApprovalKeyAcceptance, ApprovalKeyAnswer, ApprovalKeyBody,
     ApprovalKeysAnswer, GET_OPERATOR, GET_OWN_APPROVAL_KEYS, Nothing, ORDER_ACCEPT_APPROVAL_KEY,
@@ -110,7 +111,7 @@ fn digits_of(fingerprint: &str) -> Result<String, CommandFailure> {
     // People copy fingerprints in groups, and in upper case.
     let digits: String = fingerprint.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
     let fingerprint = digits.to_ascii_lowercase();
-    if from_hex(&fingerprint).is_none_or(|bytes| bytes.len() != 32) {
+    if Digest::from_hex(&fingerprint).is_none() {
         return Err(CommandFailure::new(code::FINGERPRINT_MALFORMED));
     }
     Ok(fingerprint)

@@ -15,7 +15,7 @@ use crate::console::{CommandFailure, visible};
 use crate::crypto::Digest;
 use crate::wire::{
     ApprovalAnswer, ApprovalBallot, ApprovalContextAnswer, ApprovalState, ApprovalVerdict, ApprovalVoteBody,
-    ApprovalsQuery, GET_APPROVAL, GET_APPROVAL_CONTEXT, Items, LIST_APPROVALS, Nothing,
+    ApprovalsQuery, GET_APPROVAL, GET_APPROVAL_CONTEXT, LIST_APPROVALS, ListOutput, Nothing,
     PreviousApprovalAnswer, VOTE_APPROVAL, VotedApprovalAnswer,
 };
 
@@ -111,7 +111,8 @@ impl ApprovalListArgs {
         items.truncate(limit);
         let console = session.console;
         if console.is_json() {
-            console.json(&Items { items: items.into_iter().map(|(_, sent)| sent).collect::<Vec<Value>>() });
+            let items: Vec<Value> = items.into_iter().map(|(_, sent)| sent).collect();
+            console.json(&ListOutput { items, more: has_more });
             return Ok(());
         }
         let rows: Vec<Vec<String>> = items.iter().map(|(answer, _)| answer.cells()).collect();

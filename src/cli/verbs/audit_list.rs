@@ -2,11 +2,10 @@ use clap::Args;
 use serde_json::Value;
 
 use super::entry_fields::print_all_fields;
-use super::evidence::past_time;
-use crate::base::{Timestamp, length_s};
+use crate::base::{Clock, Moment, SystemClock};
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, did_you_mean};
-use crate::console::{CommandFailure, Console};
+use crate::console::{CommandFailure, Console, moment};
 use crate::wire::{
     EntriesAnswer, EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, LIST_ENTRIES, MoreEntries,
     Nothing, UnknownNameAnswer,
@@ -76,23 +75,21 @@ pub(super) struct FilterArgs {
     /// Only requests from this address or network
     #[arg(long, value_name = "ADDRESS")]
     source: Vec<String>,
-    /// Only entries from this time on: a time such as `2026-11-30T02:00:00Z`, or a length of time before now, e.g. `6h`
-    #[arg(long, value_name = "TIME", value_parser = moment_text)]
-    since: Option<String>,
-    /// Only entries up to this time
-    #[arg(long, value_name = "TIME", value_parser = moment_text)]
-    until: Option<String>,
+    /// Only entries from this time on: a time such as `2026-11-30T02:00:00Z`, a date, or a length of time before now, e.g. `6h`
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Moment>,
+    /// Only entries up to this time, in the same form
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Moment>,
 }
 
 impl FilterArgs {
     /// # Errors
     /// [`CommandFailure`] if no time is in the range.
     fn check_range(&self) -> Result<(), CommandFailure> {
-        let time = |option, text: &Option<String>| {
-            let time = past_time(option, text.as_deref()?).ok()?;
-            Timestamp::parse(&time)
-        };
-        match (time("since", &self.since), time("until", &self.until)) {
+        let now = SystemClock::new().now();
+        let time = |moment: Option<Moment>| moment.map(|moment| moment.seen_from(now));
+        match (time(self.since), time(self.until)) {
             (Some(since), Some(until)) if since >= until => Err(CommandFailure::usage(
                 &format!("the range is empty: `--since` is {since}, and `--until` is {until}"),
                 "name an earlier time with `--since`, or a later one with `--until`; `6h` is six hours ago",
@@ -121,8 +118,8 @@ impl FilterArgs {
         let of_field = |field| texts(field).iter().map(move |text| FieldFilter { field, text: text.clone() });
         EntryFilter {
             fields: EntryField::ALL.into_iter().flat_map(of_field).collect(),
-            since: self.since.clone(),
-            until: self.until.clone(),
+            since: self.since.map(|since| since.to_string()),
+            until: self.until.map(|until| until.to_string()),
         }
     }
 }
@@ -193,15 +190,6 @@ fn has_text(value: &Value, texts: &[String]) -> bool {
         Value::Object(fields) => fields.values().any(|value| has_text(value, texts)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
-}
-
-/// A time, or a length of time before now, as the broker reads it.
-pub(crate) fn moment_text(text: &str) -> Result<String, String> {
-    if Timestamp::parse(text).is_some() || length_s(text).is_some() {
-        return Ok(text.to_owned());
-    }
-    Err("name a time such as `2026-11-30T02:00:00Z`, or a length of time with its unit, such as `6h`"
-        .to_owned())
 }
 
 /// Says which names of the filter no object has.

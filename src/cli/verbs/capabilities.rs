@@ -41,8 +41,7 @@ impl CapabilityCommand {
                 let unknown = CommandFailure::new(code::CAPABILITY_UNKNOWN)
                     .because(format!("there is no capability `{name}`"))
                     .mended_by("check the name: `keyward capability list` shows the capabilities");
-                let is_it = |one: &CapabilityAnswer| one.name == name;
-                session.show_item(LIST_CAPABILITIES, is_it, unknown).await
+                session.show_item(LIST_CAPABILITIES, name.as_str(), |one| one.name.as_str(), unknown).await
             }
         }
     }
@@ -57,7 +56,7 @@ impl RoleCommand {
                 let unknown = CommandFailure::new(code::ROLE_UNKNOWN)
                     .because(format!("there is no role `{name}`"))
                     .mended_by("check the name: `keyward role list` shows the roles");
-                session.show_item(LIST_ROLES, |one: &RoleAnswer| one.name == name, unknown).await
+                session.show_item(LIST_ROLES, name.as_str(), |one| one.name.as_str(), unknown).await
             }
         }
     }

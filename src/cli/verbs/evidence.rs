@@ -1,12 +1,16 @@
+use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::incident_subject::resolve;
-use crate::base::{Clock, IncidentId, SystemClock, Timestamp};
+use crate::base::{Clock, IncidentId, Moment, SystemClock, code};
+use crate::cli::named_key::named_verifier;
 use crate::cli::session::VerbSession;
-use crate::console::{CommandFailure, OutFile, duration_s};
+use crate::console::{CommandFailure, OutFile, moment};
 use crate::crypto::sha256;
+use crate::evidence::{VerifiedEvidence, verify};
+use crate::ledger::NoteVerifier;
 use crate::wire::{EvidenceBody, EvidenceOutput};
 
 /// `keyward evidence`
@@ -15,15 +19,18 @@ pub struct EvidenceArgs {
     /// The subject: `agent/NAME`, `operator/NAME`, the name of an agent or operator, or the id of an incident
     #[arg(value_name = "SUBJECT")]
     subject: String,
-    /// Entries from this time on: a duration before now, e.g. `6h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: all]
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    /// Entries from this time on: a length of time before now, e.g. `6h`, a time, e.g. `2026-11-28T03:00:00Z`, or a date [default: all]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Moment>,
     /// Entries up to this time, in the same form; not for an incident [default: now]
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Moment>,
     /// The new file for the bundle
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Also verify the bundle with this checkpoint key, which you got from `GET /v1/checkpoint/key` before: the key, or a file (`-`: standard input) whose first line is the key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
 }
 
 impl EvidenceArgs {
@@ -34,7 +41,7 @@ impl EvidenceArgs {
                 "the bundle of an incident has no `until`: it ends with the entry that records the bundle";
             return Err(CommandFailure::usage(why, "leave out `--until`"));
         }
-        let (since, until) = (self.since()?, self.until()?);
+        let key = self.key.as_deref().map(named_verifier).transpose()?;
         let client = session.operator().await?;
         let (kind, name) = match subject {
             Some((kind, name)) => (kind.to_owned(), name.to_owned()),
@@ -43,37 +50,53 @@ impl EvidenceArgs {
                 (found.kind().to_owned(), found.name().unwrap_or_default())
             }
         };
-        let (since, last_s) = since;
+        let (since, last_s) = match self.since {
+            None => (None, None),
+            Some(Moment::At(time)) => (Some(time.to_string()), None),
+            // The broker counts back from its own clock.
+            Some(Moment::Ago(seconds)) => (None, Some(seconds)),
+        };
+        let until = self.until.map(|until| until.seen_from(SystemClock::new().now()).to_string());
         let body = EvidenceBody { kind, name, since, until, last_s };
         let file = OutFile::open(&self.out, "no bundle was made")?;
         let bytes = client.evidence(&body).await?;
         file.fill(&bytes)?;
+        let verified = key.map(|key| self.verified(&key)).transpose()?;
         let output = EvidenceOutput {
             file: self.out.display().to_string(),
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             sha256: sha256(&bytes).hex(),
+            entries: verified.as_ref().map(|verified| verified.entries),
+            complete: verified.as_ref().map(|verified| verified.is_complete),
         };
         if session.console.is_json() {
             session.console.json(&output);
         } else {
-            let EvidenceOutput { file, bytes, sha256 } = output;
+            let EvidenceOutput { file, bytes, sha256, entries, complete } = output;
             session.console.line(&format!("{file}: {bytes} bytes, SHA-256 {sha256}"));
+            if let Some(entries) = entries {
+                let missing = match complete {
+                    Some(true) => "no entry about the subject is missing",
+                    Some(false) | None => "it does not prove that no entry is missing",
+                };
+                session
+                    .console
+                    .line(&format!("verified with your key: {entries} entries are in the ledger; {missing}"));
+            }
             session.console.say("to verify it on any machine: keyward verify FILE --key KEY, with the key from GET /v1/checkpoint/key");
         }
         Ok(())
     }
 
-    /// The beginning as a time, or as so many seconds ago.
-    fn since(&self) -> Result<(Option<String>, Option<u32>), CommandFailure> {
-        Ok(match self.since.as_deref().map(|text| moment("since", text)).transpose()? {
-            None => (None, None),
-            Some(Moment::Time(time)) => (Some(time), None),
-            Some(Moment::Ago(seconds)) => (None, Some(seconds)),
+    /// Verifies the file that was written, as its receiver does.
+    fn verified(&self, key: &NoteVerifier) -> Result<VerifiedEvidence, CommandFailure> {
+        let bytes = fs::read(&self.out).map_err(|error| CommandFailure::of_file(&self.out, &error))?;
+        verify(&bytes, key).map_err(|error| {
+            let why = format!("`{}` was written, and your key does not verify it: {error}", self.out.display());
+            let fix = "use the key of this broker, which you got before; if it is the right one, treat the broker's host as \
+                       compromised: docs/runbooks/host-compromised.md";
+            CommandFailure::new(code::EVIDENCE_INVALID).because(why).mended_by(fix)
         })
-    }
-
-    fn until(&self) -> Result<Option<String>, CommandFailure> {
-        self.until.as_deref().map(|text| past_time("until", text)).transpose()
     }
 
     /// The kind and the name or id; none for a name without a kind.
@@ -90,38 +113,4 @@ impl EvidenceArgs {
             )),
         }
     }
-}
-
-/// The value of `--since` or `--until`.
-enum Moment {
-    /// RFC 3339.
-    Time(String),
-    /// So many seconds ago.
-    Ago(u32),
-}
-
-/// The time in `text`, RFC 3339 or a duration before now, as RFC 3339.
-pub(super) fn past_time(option: &str, text: &str) -> Result<String, CommandFailure> {
-    Ok(match moment(option, text)? {
-        Moment::Time(time) => time,
-        Moment::Ago(seconds) => ago(seconds),
-    })
-}
-
-fn ago(seconds: u32) -> String {
-    SystemClock::new().now().plus_s(i64::from(seconds).saturating_neg()).to_string()
-}
-
-fn moment(option: &str, text: &str) -> Result<Moment, CommandFailure> {
-    if Timestamp::parse(text).is_some() {
-        return Ok(Moment::Time(text.to_owned()));
-    }
-    duration_s(text).map(Moment::Ago).map_err(|_| {
-        CommandFailure::usage(
-            &format!("`{}` is no duration and no time", text.escape_default()),
-            &format!(
-                "name a duration, e.g. `--{option} 6h`, or a time, e.g. `--{option} 2026-11-28T03:00:00Z`"
-            ),
-        )
-    })
 }

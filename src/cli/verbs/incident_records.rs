@@ -1,15 +1,14 @@
 use clap::{Args, Subcommand};
 
-use super::evidence::past_time;
 use super::incident_report::IncidentShowArgs;
 use super::incident_subject::{body_of, resolve};
 use super::incident_value::IncidentValueArgs;
-use crate::base::{IncidentId, Person, Reason};
+use crate::base::{Clock, IncidentId, Moment, Person, Reason, SystemClock};
 use crate::cli::client::Client;
 use crate::cli::listing::LimitArgs;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
-use crate::console::{CommandFailure, Console};
+use crate::console::{CommandFailure, Console, moment};
 use crate::rotation::spoken;
 use crate::wire::{
     CLOSE_INCIDENT, CloseIncidentBody, ClosedIncidentAnswer, IncidentAnswer, IncidentDetailsBody,
@@ -76,9 +75,9 @@ pub struct IncidentUpdateArgs {
     subjects: Vec<String>,
     #[command(flatten)]
     details: IncidentDetailArgs,
-    /// Time of the recovery: a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: the last lift, or the closing]
-    #[arg(long, value_name = "TIME")]
-    recovered: Option<String>,
+    /// Time of the recovery: a length of time before now, e.g. `2h`, a time, e.g. `2026-11-28T03:00:00Z`, or a date [default: the last lift, or the closing]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    recovered: Option<Moment>,
 }
 
 /// People and times of an incident.
@@ -87,15 +86,15 @@ pub(crate) struct IncidentDetailArgs {
     /// A person who works on the incident or knows about it, e.g. an email address; can be repeated
     #[arg(long = "person", value_name = "PERSON")]
     people: Vec<Person>,
-    /// Time of the first sign: a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z`
-    #[arg(long, value_name = "TIME")]
-    first_sign: Option<String>,
+    /// Time of the first sign: a length of time before now, e.g. `2h`, a time, e.g. `2026-11-28T03:00:00Z`, or a date
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    first_sign: Option<Moment>,
     /// Time of the detection, in the same form [default: the beginning of the record]
-    #[arg(long, value_name = "TIME")]
-    detected: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    detected: Option<Moment>,
     /// Time of the containment, in the same form, if the broker does not contain the subjects
-    #[arg(long, value_name = "TIME")]
-    contained: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    contained: Option<Moment>,
 }
 
 /// `keyward incident close`
@@ -109,9 +108,9 @@ pub struct IncidentCloseArgs {
     /// An action that follows, in one line; can be repeated
     #[arg(long = "follow-up", value_name = "TEXT")]
     follow_ups: Vec<Reason>,
-    /// Time of the recovery: a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: the last lift, or now]
-    #[arg(long, value_name = "TIME")]
-    recovered: Option<String>,
+    /// Time of the recovery: a length of time before now, e.g. `2h`, a time, e.g. `2026-11-28T03:00:00Z`, or a date [default: the last lift, or now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    recovered: Option<Moment>,
 }
 
 impl IncidentCommand {
@@ -145,7 +144,7 @@ impl IncidentOpenArgs {
             subjects: bodies(&client, &self.subjects, session.console).await?,
             reason: self.reason.to_string(),
             people: self.details.people(),
-            times: self.details.times(None)?,
+            times: self.details.times(None),
         };
         let opened = client.call(OPEN_INCIDENT, &Nothing, &body).await?;
         let incident = opened.incident;
@@ -167,7 +166,7 @@ impl IncidentUpdateArgs {
         let body = IncidentDetailsBody {
             subjects: bodies(&client, &self.subjects, session.console).await?,
             people: self.details.people(),
-            times: self.details.times(self.recovered.as_deref())?,
+            times: self.details.times(self.recovered),
         };
         let updated = client.call(UPDATE_INCIDENT, &incident, &body).await?;
         session.print(&updated, |updated| recorded(updated.seq, "the record is updated"));
@@ -181,7 +180,7 @@ impl IncidentCloseArgs {
         let body = CloseIncidentBody {
             cause: self.cause.to_string(),
             follow_ups: self.follow_ups.iter().map(ToString::to_string).collect(),
-            recovered: self.recovered.as_deref().map(|text| past_time("recovered", text)).transpose()?,
+            recovered: past(self.recovered),
         };
         let closed = session.operator().await?.call(CLOSE_INCIDENT, &incident, &body).await?;
         session.console.record_lines(&closed.sent, || closing(&closed));
@@ -195,15 +194,19 @@ impl IncidentDetailArgs {
         self.people.iter().map(ToString::to_string).collect()
     }
 
-    fn times(&self, recovered: Option<&str>) -> Result<IncidentTimesBody, CommandFailure> {
-        let time = |option: &str, text: Option<&str>| text.map(|text| past_time(option, text)).transpose();
-        Ok(IncidentTimesBody {
-            first_sign: time("first-sign", self.first_sign.as_deref())?,
-            detected: time("detected", self.detected.as_deref())?,
-            contained: time("contained", self.contained.as_deref())?,
-            recovered: time("recovered", recovered)?,
-        })
+    fn times(&self, recovered: Option<Moment>) -> IncidentTimesBody {
+        IncidentTimesBody {
+            first_sign: past(self.first_sign),
+            detected: past(self.detected),
+            contained: past(self.contained),
+            recovered: past(recovered),
+        }
     }
+}
+
+/// The moment as a time, seen from now.
+fn past(moment: Option<Moment>) -> Option<String> {
+    moment.map(|moment| moment.seen_from(SystemClock::new().now()).to_string())
 }
 
 async fn bodies(

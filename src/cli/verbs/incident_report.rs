@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::audit_list::{moment_text, say_unknown, some_entries};
+use super::audit_list::{say_unknown, some_entries};
 use super::incident_subject::{body_of, resolve};
-use crate::base::{IncidentId, SubjectName};
+use crate::base::{IncidentId, Moment, SubjectName};
 use crate::cli::session::VerbSession;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, moment};
 use crate::wire::{
     EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, GET_INCIDENT, Nothing, REPORT_SUBJECT,
     SubjectReportBody,
@@ -18,9 +18,9 @@ use crate::wire::{
 pub struct IncidentShowArgs {
     /// The incident's id; or the subject of a report: agent/NAME, instance/ID, operator/NAME, owner/NAME, capability/NAME, secret/NAME, token/ID, network/CIDR, everything, or the name of an agent or operator
     pub incident: String,
-    /// The report begins at this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = moment_text)]
-    pub since: String,
+    /// The report begins at this time: a time such as `2026-11-30T02:00:00Z`, a date, or a length of time before now
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = moment)]
+    pub since: Moment,
     /// List the entries of the ledger about the incident or the subject instead, the oldest first
     #[arg(long)]
     pub timeline: bool,
@@ -47,7 +47,7 @@ impl IncidentShowArgs {
         if self.timeline {
             return list(session, self.entries_of(&subject)?).await;
         }
-        let body = SubjectReportBody { subject: body_of(&subject), since: self.since.clone() };
+        let body = SubjectReportBody { subject: body_of(&subject), since: self.since.to_string() };
         let report = client.call(REPORT_SUBJECT, &Nothing, &body).await?;
         session.print_object_as(&report.sent, || with_names(&report.sent));
         if !report.entries.complete {
@@ -73,7 +73,7 @@ impl IncidentShowArgs {
                 return Err(CommandFailure::usage(&why, fix));
             }
         };
-        Ok(EntryFilter { fields, since: Some(self.since.clone()), until: None })
+        Ok(EntryFilter { fields, since: Some(self.since.to_string()), until: None })
     }
 }
 

@@ -23,14 +23,16 @@ pub(super) async fn resolve(
     if text.starts_with("eyJ") || text.contains('.') {
         return Err(SubjectNameError::Form.into());
     }
+    let mut near = String::new();
     let agent = match text.parse::<AgentName>() {
-        Ok(name) => found(client.call(GET_AGENT, &name, &Nothing).await)?.map(|_| SubjectName::Agent(name)),
+        Ok(name) => {
+            found(client.call(GET_AGENT, &name, &Nothing).await, &mut near)?.map(|_| SubjectName::Agent(name))
+        }
         Err(_) => None,
     };
     let operator = match text.parse::<OperatorName>() {
-        Ok(name) => {
-            found(client.call(GET_OPERATOR, &name, &Nothing).await)?.map(|_| SubjectName::Operator(name))
-        }
+        Ok(name) => found(client.call(GET_OPERATOR, &name, &Nothing).await, &mut near)?
+            .map(|_| SubjectName::Operator(name)),
         Err(_) => None,
     };
     match (agent, operator) {
@@ -41,7 +43,7 @@ pub(super) async fn resolve(
             Err(CommandFailure::usage(&why, &fix))
         }
         (None, None) => {
-            let why = format!("no agent and no operator that you may see is called `{text}`");
+            let why = format!("no agent and no operator that you may see is called `{text}`{near}");
             Err(CommandFailure::usage(
                 &why,
                 &format!("check the name, or use one of these forms: {SUBJECT_FORMS}"),
@@ -84,8 +86,9 @@ pub(super) fn body_of(subject: &SubjectName) -> SubjectBody {
     SubjectBody { kind: subject.kind().to_owned(), name: subject.name(), id: subject.id() }
 }
 
-/// The response, or none if the object does not exist, or is not the operator's to see.
-fn found<T>(answer: Result<T, CommandFailure>) -> Result<Option<T>, CommandFailure> {
+/// The response, or none if the object does not exist, or is not the operator's to see. `near` gets the broker's question about
+/// similar names.
+fn found<T>(answer: Result<T, CommandFailure>, near: &mut String) -> Result<Option<T>, CommandFailure> {
     let unseen = [
         code::AGENT_UNKNOWN,
         code::OPERATOR_UNKNOWN,
@@ -94,7 +97,12 @@ fn found<T>(answer: Result<T, CommandFailure>) -> Result<Option<T>, CommandFailu
     ];
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(failure) if unseen.iter().any(|code| code.as_str() == failure.code()) => Ok(None),
+        Err(failure) if unseen.iter().any(|code| code.as_str() == failure.code()) => {
+            if let Some(at) = failure.why().find("; did you mean ").filter(|_| near.is_empty()) {
+                near.push_str(failure.why().get(at..).unwrap_or_default());
+            }
+            Ok(None)
+        }
         Err(failure) => Err(failure),
     }
 }

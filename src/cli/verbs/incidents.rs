@@ -1,9 +1,11 @@
 use clap::Args;
 use serde_json::Value;
 
+use super::contained_admins::{WITHOUT_ADMIN, check_admins_left};
 use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
-use super::touched_secrets::rotate_touched;
+use super::touched_secrets::TouchedRotation;
+use crate::base::limits::REASON_CHARS_MAX;
 use crate::base::{IncidentId, Reason, Stopwatch, SubjectName, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
@@ -35,8 +37,12 @@ pub struct ContainArgs {
     /// Then rotate the secrets that agents under the subject have read, the most sensitive first, and name those that have no rotation
     #[arg(long, conflicts_with = "dry_run")]
     pub rotate_touched: bool,
-    #[command(flatten)]
-    own: OwnAccessArgs,
+    /// Give the versions that the subject has read no grace period, and wait until their upstreams have revoked them
+    #[arg(long, requires = "rotate_touched")]
+    pub revoke_previous: bool,
+    /// Do not ask before you take away your own access, or that of every unrestricted admin; required for that where there is no terminal
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `keyward lift`
@@ -67,7 +73,10 @@ impl ContainArgs {
             session.console.record_lines(&preview.sent, || previewed(&preview));
             return Ok(());
         };
-        let lost = self.own.check(session, &subject, AccessLoss::Contained)?;
+        let lost = OwnAccessArgs::confirmed(self.yes).check(session, &subject, AccessLoss::Contained)?;
+        if lost.is_none() && !self.yes {
+            check_admins_left(&client, &subject, session.console).await?;
+        }
         let since = Stopwatch::start();
         let incident = self.incident.as_deref().map(str::parse::<IncidentId>).transpose()?;
         let body = ContainBody {
@@ -93,7 +102,10 @@ impl ContainArgs {
         let probed = probe(&client, incident, &mut progress.reach, &since, session.console).await;
         let followed = follow(&client, incident, &mut progress.effects, session.console).await;
         let rotated = if self.rotate_touched {
-            rotate_touched(&client, incident, &mut progress.rotated, session).await
+            let (client, subject, revokes_previous) = (&client, &subject, self.revoke_previous);
+            let reason = of_incident(incident, &body.reason);
+            let rotation = TouchedRotation { client, incident, subject, reason: &reason, revokes_previous };
+            rotation.run(&mut progress, session).await
         } else {
             Ok(())
         };
@@ -136,6 +148,11 @@ impl ContainArgs {
         }
         lines
     }
+}
+
+/// The reason of the rotations that follow the containment: the one of the containment, with the incident.
+fn of_incident(incident: IncidentId, reason: &str) -> String {
+    format!("incident {incident}: {reason}").chars().take(REASON_CHARS_MAX).collect()
 }
 
 /// The failure of a containment; a sealed broker takes it on its host.
@@ -245,11 +262,6 @@ fn previewed(preview: &PreviewAnswer) -> Vec<String> {
     }
     lines
 }
-
-/// What can be done while no unrestricted admin can act.
-const WITHOUT_ADMIN: &str = "a security operator with the scope `all` can lift the containment; or stop the broker, and on its \
-                             host, as root, `keyward init --reissue-operator` gives an operator a certificate that the \
-                             containment accepts";
 
 fn is_token(subject: &SubjectAnswer) -> bool {
     subject.kind == "token"

@@ -46,7 +46,7 @@ impl RotationRetryArgs {
         let name: SecretName = self.name.parse()?;
         let client = session.operator().await?;
         let before = client.call(GET_ROTATION, &name, &Nothing).await?;
-        let body = SteerRotationBody { action: RotationAction::Retry };
+        let body = SteerRotationBody::from(RotationAction::Retry);
         let retried = client.call(STEER_ROTATION, &name, &body).await;
         let retried = retried.map_err(|failure| without_failed_step(failure, &name, &before))?;
         let mut output = TriedRotationOutput { seq: retried.seq, result: None, rotation: None };

@@ -25,7 +25,7 @@ impl RotationRevokePreviousArgs {
         let name: SecretName = self.name.parse()?;
         let client = session.operator().await?;
         let before = client.call(GET_ROTATION, &name, &Nothing).await?;
-        let body = SteerRotationBody { action: RotationAction::RevokePrevious };
+        let body = SteerRotationBody::from(RotationAction::RevokePrevious);
         let steered = client.call(STEER_ROTATION, &name, &body).await;
         let steered = steered.map_err(|failure| without_previous(failure, &name, &before))?;
         let mut output = TriedRotationOutput { seq: steered.seq, result: None, rotation: None };

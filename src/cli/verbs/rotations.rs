@@ -11,7 +11,7 @@ use crate::base::SecretName;
 use crate::base::code;
 use crate::cli::client::{Client, Received};
 use crate::cli::listing::NamedListArgs;
-use crate::cli::session::{VerbSession, joined, text};
+use crate::cli::session::{ReasonArgs, VerbSession, joined, text};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console, duration_s};
 use crate::wire::{
@@ -34,11 +34,15 @@ pub enum RotationCommand {
     Pause {
         /// The secret's name
         name: String,
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Resume scheduled rotations; if one or more were due meanwhile, one rotation begins
     Resume {
         /// The secret's name
         name: String,
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Retry a failed step now, also one that needs attention (dead letter), and report the result
     Retry(RotationRetryArgs),
@@ -86,12 +90,20 @@ impl RotationCommand {
                 Ok(())
             }
             Self::Calendar { next, ical } => print_calendar(session, *next, *ical).await,
-            Self::Pause { name } => steer(session, name, RotationAction::Pause, "paused").await,
-            Self::Resume { name } => steer(session, name, RotationAction::Resume, "resumed").await,
+            Self::Pause { name, reason } => {
+                let reason = reason.text(session.console);
+                let body = SteerRotationBody { reason, ..RotationAction::Pause.into() };
+                steer(session, name, &body, "paused").await
+            }
+            Self::Resume { name, reason } => {
+                let reason = reason.text(session.console);
+                let body = SteerRotationBody { reason, ..RotationAction::Resume.into() };
+                steer(session, name, &body, "resumed").await
+            }
             Self::Retry(args) => args.retry(session).await,
             Self::RevokePrevious(args) => args.revoke(session).await,
             Self::ClearOrphans { name } => {
-                steer(session, name, RotationAction::ClearOrphans, "orphans cleared").await
+                steer(session, name, &RotationAction::ClearOrphans.into(), "orphans cleared").await
             }
             Self::Check { name } => {
                 let client = session.operator().await?;
@@ -121,20 +133,12 @@ impl RotationCommand {
 async fn steer(
     session: VerbSession<'_>,
     name: &str,
-    action: RotationAction,
+    body: &SteerRotationBody,
     done: &str,
 ) -> Result<(), CommandFailure> {
-    let steered = send(&session.operator().await?, &name.parse()?, action).await?;
+    let steered = session.operator().await?.call(STEER_ROTATION, &name.parse()?, body).await?;
     session.print(&steered, |_| format!("{name}: {done}"));
     Ok(())
-}
-
-async fn send(
-    client: &Client,
-    name: &SecretName,
-    action: RotationAction,
-) -> Result<Received<SteeredRotationAnswer>, CommandFailure> {
-    client.call(STEER_ROTATION, name, &SteerRotationBody { action }).await
 }
 
 columns!(RotationAnswer "rotations": secret, upstream, ("SCHEDULE", schedule), next, ("STATE", state));
@@ -167,7 +171,7 @@ pub(super) async fn rotate_secret(
 ) -> Result<BegunRotation, CommandFailure> {
     let client = session.operator().await?;
     let before = current_version(&client, name).await?;
-    let begun = send(&client, name, RotationAction::Rotate).await?;
+    let begun = client.call(STEER_ROTATION, name, &RotationAction::Rotate.into()).await?;
     if begun.begun == Some(false) {
         session.console.say("a rotation is in progress already; this command follows it");
     }

@@ -3,18 +3,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::audit_list::moment_text;
 use super::keys::rotate_value_key;
 use super::rotations::{plan_rotation, rotate_secret};
 use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::{OwnerName, SecretName, Sensitivity};
+use crate::base::{Moment, OwnerName, SecretName, Sensitivity};
 use crate::cli::client::PutConditions;
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
 use crate::cli::owners::note_new_owner;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, optional};
 use crate::cli::table::columns;
-use crate::console::{CommandFailure, input, not_an_argument};
+use crate::console::{CommandFailure, input, moment, not_an_argument};
 use crate::wire::{
     CHANGE_SECRET_VERSION, CLASSIFY_SECRET, DELETE_SECRET, GET_SECRET, LIST_SECRET_ACCESS,
     LIST_SECRET_READERS, LIST_SECRETS, Nothing, ReaderAnswer, SecretAccessBody, SecretAccessOfAgent,
@@ -52,9 +51,9 @@ pub enum SecretCommand {
     Readers {
         /// The secret's name
         name: String,
-        /// List the agents that could read the secret at this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
-        #[arg(long, value_name = "TIME", value_parser = moment_text)]
-        at: Option<String>,
+        /// List the agents that could read the secret at this time: a time such as `2026-11-30T02:00:00Z`, a date, or a length of time before now
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        at: Option<Moment>,
     },
     /// Make a former version the current one again
     Rollback {
@@ -143,7 +142,7 @@ impl SecretCommand {
             Self::Classify { name, sensitivity } => classify(session, &name.parse()?, *sensitivity).await,
             Self::Versions { name } => versions(session, &name.parse()?).await,
             Self::Readers { name, at: None } => readers(session, &name.parse()?).await,
-            Self::Readers { name, at: Some(at) } => readers_at(session, &name.parse()?, at).await,
+            Self::Readers { name, at: Some(at) } => readers_at(session, &name.parse()?, *at).await,
             Self::Rollback { name, number } => {
                 change(session, &name.parse()?, *number, VersionAction::RollBack, None).await
             }
@@ -267,9 +266,9 @@ async fn readers(session: VerbSession<'_>, name: &SecretName) -> Result<(), Comm
     Ok(())
 }
 
-async fn readers_at(session: VerbSession<'_>, name: &SecretName, at: &str) -> Result<(), CommandFailure> {
+async fn readers_at(session: VerbSession<'_>, name: &SecretName, at: Moment) -> Result<(), CommandFailure> {
     let client = session.operator().await?;
-    let body = SecretAccessBody { at: at.to_owned() };
+    let body = SecretAccessBody { at: at.to_string() };
     let found = client.call(LIST_SECRET_ACCESS, name, &body).await?;
     session.print_table(&client, &found.sent, &found.items).await;
     if session.console.is_json() {

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 
-use super::audit_list::moment_text;
 use super::declarations::read_files;
+use crate::base::Moment;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, moment};
 use crate::wire::{Nothing, SIMULATE_DECLARATIONS, SimulateBody, SimulatedChangeAnswer, SimulationAnswer};
 
 /// `keyward simulate`
@@ -20,14 +20,14 @@ pub struct SimulateArgs {
     /// Also remove declared objects that the files do not name
     #[arg(long)]
     prune: bool,
-    /// Replay the requests since this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = moment_text)]
-    against: String,
+    /// Replay the requests since this time: a time such as `2026-11-30T02:00:00Z`, a date, or a length of time before now
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = moment)]
+    against: Moment,
 }
 
 impl SimulateArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        let (files, prune, since) = (read_files(&self.files)?, self.prune, self.against.clone());
+        let (files, prune, since) = (read_files(&self.files)?, self.prune, self.against.to_string());
         let client = session.operator().await?;
         let mut whole = Simulation::default();
         let mut body = SimulateBody { files, prune, since, before: None };

@@ -3,7 +3,7 @@ use std::path::Path;
 use crate::base::{Clock, SystemClock, Timestamp, code};
 use crate::cli::client::{AddressOrigin, Client};
 use crate::cli::identity::{Identity, IdentityKind};
-use crate::cli::session::{VerbSession, joined};
+use crate::cli::session::{VerbSession, joined, text};
 use crate::console::{CommandFailure, Console};
 use crate::operators::CONTAIN_ON_HOST;
 use crate::rotation::spoken;
@@ -25,6 +25,9 @@ pub(crate) async fn status(session: VerbSession<'_>) -> Result<(), CommandFailur
     let status = StatusOutput { ok, home: home.display().to_string(), identities };
     if console.is_json() {
         console.json(&status);
+    } else if console.is_csv() {
+        let rows: Vec<Vec<String>> = status.identities.iter().map(row).collect();
+        console.table("identities", &HEAD, &rows);
     } else {
         status.identities.iter().for_each(|one| tell(one, console));
     }
@@ -105,6 +108,26 @@ async fn ask(home: &Path, kind: IdentityKind, status: &mut IdentityStatus) -> Re
     }
     status.accepted = true;
     Ok(())
+}
+
+const HEAD: [&str; 9] =
+    ["KIND", "SPIFFE ID", "NOT AFTER", "PRIVATE KEY", "ROLES", "OWNER", "BROKER", "STATE", "PROBLEMS"];
+
+/// The identity in a line, for a spreadsheet.
+fn row(status: &IdentityStatus) -> Vec<String> {
+    let problem = |one: &ProblemOutput| format!("{}: {}", one.code, one.detail);
+    let problems: Vec<String> = status.problems.iter().map(problem).collect();
+    vec![
+        status.kind.to_string(),
+        text(status.spiffe_id.as_ref()),
+        text(status.not_after.as_ref()),
+        text(status.key.as_ref()),
+        joined(&status.roles),
+        text(status.owner.as_ref()),
+        text(status.address.as_ref()),
+        state(status),
+        problems.join("; "),
+    ]
 }
 
 fn tell(status: &IdentityStatus, console: &Console) {

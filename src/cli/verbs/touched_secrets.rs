@@ -1,49 +1,125 @@
 //! The rotation of the secrets that a contained subject has read.
 
-use crate::base::{IncidentId, SecretName, code, length_text};
+use super::touched_revocation::{Deadline, Revocations, RotationOrders};
+use crate::base::{IncidentId, SubjectName, code, length_text};
 use crate::cli::client::Client;
 use crate::cli::session::VerbSession;
 use crate::console::CommandFailure;
 use crate::wire::{
-    LIST_TOUCHED_SECRETS, Nothing, PreviousVersionAnswer, RotationAction, STEER_ROTATION, SteerRotationBody,
-    TouchedSecretAnswer, TouchedSecretsAnswer,
+    ContainmentProgress, LIST_TOUCHED_SECRETS, Nothing, PreviousVersionAnswer, TouchedSecretAnswer,
+    TouchedSecretsAnswer,
 };
 
-/// Begins the rotation of each secret, the most sensitive first, and adds its name to `rotated`.
-///
-/// # Errors
-/// [`CommandFailure`] that names the secrets whose current value the subject has read, and that are not rotated, and the
-/// values that it has read and that still work.
-pub(super) async fn rotate_touched(
-    client: &Client,
-    incident: IncidentId,
-    rotated: &mut Vec<SecretName>,
-    session: VerbSession<'_>,
-) -> Result<(), CommandFailure> {
-    let touched = client.call(LIST_TOUCHED_SECRETS, &incident, &Nothing).await?;
-    let (mut said, mut left) = (
-        Vec::new(),
-        Left { unknown: touched.unknown_readings, since_seq: touched.since_seq, ..Left::default() },
-    );
-    for secret in &touched.items {
-        left.working.extend(working(secret));
-        if !secret.is_current {
-            said.push(replaced(secret));
-            continue;
-        }
-        match rotate(client, secret).await {
-            Ok(line) => {
-                said.push(line);
-                rotated.push(secret.secret.clone());
+/// The rotation of what was read under the subject of an incident.
+pub(super) struct TouchedRotation<'a> {
+    pub(super) client: &'a Client,
+    pub(super) incident: IncidentId,
+    /// The subject, for the command to repeat.
+    pub(super) subject: &'a SubjectName,
+    /// The reason that the entries of the rotations have.
+    pub(super) reason: &'a str,
+    /// Whether the versions that were read get no grace period.
+    pub(super) revokes_previous: bool,
+}
+
+impl TouchedRotation<'_> {
+    /// Begins the rotation of each secret, the most sensitive first, and adds its name to `progress`. If the versions that
+    /// were read get no grace period, waits until they are revoked.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] that names the secrets whose current value the subject has read, and that are not rotated, and the
+    /// values that it has read and that still work.
+    pub(super) async fn run(
+        &self,
+        progress: &mut ContainmentProgress,
+        session: VerbSession<'_>,
+    ) -> Result<(), CommandFailure> {
+        let touched = self.client.call(LIST_TOUCHED_SECRETS, &self.incident, &Nothing).await?;
+        let mut left = Left {
+            unknown: touched.unknown_readings,
+            since_seq: touched.since_seq,
+            repeats: self.revokes_previous.then(|| self.repeated()),
+            ..Left::default()
+        };
+        let say = |line: &str| {
+            if !session.console.is_json() {
+                session.console.line(line);
             }
-            Err(why) => left.unrotated.push(format!("`{}` ({why})", secret.secret)),
+        };
+        let orders = RotationOrders { client: self.client, reason: self.reason };
+        let mut revocations = Revocations::new(orders);
+        // Everything that does not depend on another rotation is ordered before anything is waited for.
+        let mut later = Vec::new();
+        for secret in &touched.items {
+            let ends_previous = if self.revokes_previous {
+                revocations.order_end_of_previous(secret).await
+            } else {
+                left.working.extend(working(secret));
+                false
+            };
+            if !secret.is_current {
+                say(&replaced(secret));
+            } else if ends_previous {
+                later.push(secret);
+            } else {
+                let ordered = self.rotate(secret, orders, &mut revocations).await;
+                left.note(secret, ordered, progress, say);
+            }
         }
+        let deadline = Deadline::start();
+        for secret in later {
+            revocations.await_end_of_previous(&secret.secret, &deadline).await;
+            let ordered = self.rotate(secret, orders, &mut revocations).await;
+            left.note(secret, ordered, progress, say);
+        }
+        for ended in revocations.ends(session.console).await {
+            match ended.result {
+                Ok(line) => {
+                    say(&line);
+                    progress.revoked.push(ended.version);
+                }
+                Err(why) => left.working.push(why),
+            }
+        }
+        say(&searched(&touched));
+        left.failure().map_or(Ok(()), Err)
     }
-    if !session.console.is_json() {
-        said.push(searched(&touched));
-        said.iter().for_each(|line| session.console.line(line));
+
+    /// Begins the rotation of one secret.
+    ///
+    /// # Errors
+    /// The reason why it is not rotated.
+    async fn rotate<'t>(
+        &self,
+        touched: &'t TouchedSecretAnswer,
+        orders: RotationOrders<'_>,
+        revocations: &mut Revocations<'_, 't>,
+    ) -> Result<(), String> {
+        let secret = &touched.secret;
+        if !touched.has_rotation {
+            return Err("no rotation is declared".to_owned());
+        }
+        let ordered = if self.revokes_previous {
+            revocations.rotate(touched).await
+        } else {
+            orders.rotate(secret, false).await.map(drop)
+        };
+        ordered.map_err(|failure| {
+            if failure.code() != code::ROTATION_IN_GRACE_PERIOD.as_str() {
+                return failure.why().to_owned();
+            }
+            // Others may still use the previous version, which the subject has not read: a person decides.
+            let (revoke, rotate) = (
+                format!("`keyward rotation revoke-previous {secret}`"),
+                format!("`keyward secret rotate {secret}`"),
+            );
+            format!("an earlier rotation is in its grace period: {revoke}, then {rotate}")
+        })
     }
-    left.failure().map_or(Ok(()), Err)
+
+    fn repeated(&self) -> String {
+        format!("`keyward contain {} --reason TEXT --rotate-touched --revoke-previous`", self.subject)
+    }
 }
 
 /// What the subject has read, and what the rotations do not end.
@@ -56,9 +132,29 @@ struct Left {
     unknown: usize,
     /// The first entry that was searched.
     since_seq: u64,
+    /// The command that goes on with what is left, if one does.
+    repeats: Option<String>,
 }
 
 impl Left {
+    /// Notes the order of the rotation of `touched`.
+    fn note(
+        &mut self,
+        touched: &TouchedSecretAnswer,
+        ordered: Result<(), String>,
+        progress: &mut ContainmentProgress,
+        say: impl Fn(&str),
+    ) {
+        let TouchedSecretAnswer { secret, sensitivity, .. } = touched;
+        match ordered {
+            Ok(()) => {
+                say(&format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"));
+                progress.rotated.push(secret.clone());
+            }
+            Err(why) => self.unrotated.push(format!("`{secret}` ({why})")),
+        }
+    }
+
     fn failure(&self) -> Option<CommandFailure> {
         let mut why = Vec::new();
         if !self.unrotated.is_empty() {
@@ -86,7 +182,17 @@ impl Left {
                  (`keyward audit list --kind secret.revealed --before {since_seq}`)"
             ));
         }
-        (!why.is_empty()).then(|| CommandFailure::new(code::SECRETS_NOT_ROTATED).because(why.join("; ")))
+        if why.is_empty() {
+            return None;
+        }
+        let failure = CommandFailure::new(code::SECRETS_NOT_ROTATED).because(why.join("; "));
+        Some(match &self.repeats {
+            Some(repeats) => failure.mended_by(format!(
+                "change each secret without a rotation at its upstream, then store the new value: `keyward secret put NAME`; \
+                 for the others, correct the stated problem, then repeat {repeats} until the exit code is 0"
+            )),
+            None => failure,
+        })
     }
 }
 
@@ -120,27 +226,6 @@ fn replaced(
         }
     };
     format!("secret `{secret}`: version {version} was read, and is not the current one any more; it {state}")
-}
-
-/// Rotates one secret; the line about it, or the reason why it is not rotated.
-async fn rotate(client: &Client, touched: &TouchedSecretAnswer) -> Result<String, String> {
-    let TouchedSecretAnswer { secret, sensitivity, .. } = touched;
-    if !touched.has_rotation {
-        return Err("no rotation is declared".to_owned());
-    }
-    let body = SteerRotationBody { action: RotationAction::Rotate };
-    let begun = client.call(STEER_ROTATION, secret, &body).await;
-    begun.map_err(|failure| {
-        if failure.code() != code::ROTATION_IN_GRACE_PERIOD.as_str() {
-            return failure.why().to_owned();
-        }
-        let (revoke, rotate) = (
-            format!("`keyward rotation revoke-previous {secret}`"),
-            format!("`keyward secret rotate {secret}`"),
-        );
-        format!("an earlier rotation is in its grace period: {revoke}, then {rotate}")
-    })?;
-    Ok(format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"))
 }
 
 /// The line about the entries that were searched.

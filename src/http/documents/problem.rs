@@ -70,6 +70,13 @@ impl Problem {
         self
     }
 
+    /// With a failure that says more.
+    #[must_use]
+    pub(crate) fn saying(mut self, more: impl FnOnce(Failure) -> Failure) -> Self {
+        self.failure = more(self.failure);
+        self
+    }
+
     /// As an operator with this owner is told it.
     #[must_use]
     pub(crate) fn within(mut self, owner: &OwnerName) -> Self {

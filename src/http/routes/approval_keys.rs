@@ -1,7 +1,7 @@
 use super::table::{AdminRequest, Routes};
 use crate::base::OperatorName;
 use crate::base::code;
-use crate::base::encoding::{from_base64url, from_hex};
+use crate::base::encoding::from_base64url;
 use crate::broker::AdminServices;
 use crate::crypto::Digest;
 use crate::http::documents::problem::Problem;
@@ -48,6 +48,5 @@ async fn remove(
 
 /// The SHA-256 in this text.
 pub(super) fn fingerprint(text: &str) -> Result<Digest, Problem> {
-    let bytes = from_hex(text).and_then(|bytes| bytes.try_into().ok()).map(Digest::from_bytes);
-    bytes.ok_or_else(|| Problem::new(code::FINGERPRINT_MALFORMED))
+    Digest::from_hex(text).ok_or_else(|| Problem::new(code::FINGERPRINT_MALFORMED))
 }

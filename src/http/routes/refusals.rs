@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 
+use crate::base::OwnerName;
 use crate::broker::{AdminServices, AgentServices, HostServices, RequestedObject};
 use crate::http::documents::problem::Problem;
 use crate::http::route::{Caller, Route};
@@ -34,6 +35,25 @@ impl RefusableRequest {
 pub(crate) trait RecordRefusals: Sync {
     /// Records the refusal, if it has to be.
     fn recorded(&self, request: RefusableRequest, problem: Problem) -> impl Future<Output = Problem> + Send;
+
+    /// The same refusal for a caller that is limited to `owner`. If the object in the path of the request does not exist, an
+    /// operator is told the similar names.
+    fn told(
+        &self,
+        problem: Problem,
+        _object: Option<&RequestedObject>,
+        owner: Option<&OwnerName>,
+    ) -> Problem {
+        within(problem, owner)
+    }
+}
+
+/// The refusal of a caller that is limited to this owner.
+pub(crate) fn within(problem: Problem, owner: Option<&OwnerName>) -> Problem {
+    match owner {
+        Some(owner) => problem.within(owner),
+        None => problem,
+    }
 }
 
 impl RecordRefusals for AdminServices {
@@ -46,6 +66,10 @@ impl RecordRefusals for AdminServices {
             Some(operator) => problem.of_operator(operator),
             None => problem,
         }
+    }
+
+    fn told(&self, problem: Problem, object: Option<&RequestedObject>, owner: Option<&OwnerName>) -> Problem {
+        within(problem.saying(|failure| self.with_near_names(failure, object, owner)), owner)
     }
 }
 

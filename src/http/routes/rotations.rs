@@ -1,6 +1,9 @@
 use super::table::{AdminRequest, Routes};
-use crate::base::{Cancellation, SecretName};
-use crate::broker::{AdminServices, Adopting, AdoptionProof, RotationUpdate};
+use super::target::reason;
+use crate::base::{Cancellation, SecretName, code};
+use crate::broker::{
+    AdminServices, Adopting, AdoptionProof, OperatorRequest, PreviousVersion, RotationUpdate,
+};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{ReadSecretNames, RotateSecrets};
@@ -42,9 +45,16 @@ async fn steer(
     call: AdminRequest<RotateSecrets, SecretName, SteerRotationBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<SteeredRotationAnswer, Problem> {
-    let update = match call.input.action {
+    let SteerRotationBody { action, revoke_previous, reason: text } = &call.input;
+    if *revoke_previous && !matches!(action, RotationAction::Rotate) {
+        return Err(Problem::new(code::JSON_INVALID).because("`revoke_previous` is for the action `rotate`"));
+    }
+    let reason = reason(text.as_deref())?;
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
+    let update = match action {
         RotationAction::Rotate => {
-            let rotating = services.rotate(&call.by, &call.target, idempotency.as_ref()).await?;
+            let previous = if *revoke_previous { PreviousVersion::Revoked } else { PreviousVersion::Grace };
+            let rotating = services.rotate(&call.by, &call.target, previous, request).await?;
             let (rotation, begun) = (Some(rotating.id), Some(rotating.begun));
             return Ok(SteeredRotationAnswer { rotation, begun, seq: None });
         }
@@ -54,7 +64,7 @@ async fn steer(
         RotationAction::RevokePrevious => RotationUpdate::RevokePrevious,
         RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
     };
-    let seq = Some(services.update_rotation(&call.by, &call.target, update, idempotency.as_ref()).await?);
+    let seq = Some(services.update_rotation(&call.by, &call.target, update, request).await?);
     Ok(SteeredRotationAnswer { seq, ..SteeredRotationAnswer::default() })
 }
 

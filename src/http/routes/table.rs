@@ -14,7 +14,7 @@ use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, InputHead};
 use super::refusals::{RecordRefusals, RefusableRequest};
 use super::target::FromPath;
-use crate::base::{Cancellation, OwnerName, Sensitive};
+use crate::base::{Cancellation, Sensitive};
 use crate::broker::{AdminServices, Priority, RequestedObject};
 use crate::http::documents::operation::{OperationDocument, Schemas};
 use crate::http::documents::problem::Problem;
@@ -80,10 +80,11 @@ impl<S: RecordRefusals + Clone + Send + Sync + 'static> Routes<S> {
                 let head = RequestHead::<C, T, I>::of(&parts, &services, &route).await?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
-                let owner = head.by.owner().cloned();
+                let (owner, object) = (head.by.owner().cloned(), head.target.object(route.path));
                 let call = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
-                let answer = handler(services, call).await;
-                Ok(answer.map_err(|problem| within(problem, owner.as_ref()))?.give(status))
+                let answer = handler(services.clone(), call).await;
+                let told = |problem| services.told(problem, object.as_ref(), owner.as_ref());
+                Ok(answer.map_err(told)?.give(status))
             }
         })
     }
@@ -112,10 +113,11 @@ impl<S: RecordRefusals + Clone + Send + Sync + 'static> Routes<S> {
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
                 let idempotency = head.by.idempotency_key(&services, head.idempotency, I::digested(&body));
-                let owner = head.by.owner().cloned();
+                let (owner, object) = (head.by.owner().cloned(), head.target.object(route.path));
                 let call = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
-                let answer = handler(services, call, idempotency).await;
-                Ok(answer.map_err(|problem| within(problem, owner.as_ref()))?.give(status))
+                let answer = handler(services.clone(), call, idempotency).await;
+                let told = |problem| services.told(problem, object.as_ref(), owner.as_ref());
+                Ok(answer.map_err(told)?.give(status))
             }
         })
     }
@@ -214,14 +216,6 @@ impl<C, T: FromPath, I: Input> RequestHead<C, T, I> {
         // Also where the key does nothing: who sends one finds out that it is malformed.
         let idempotency = IdempotencyHeader::of(parts, route)?;
         Ok(Self { by, target, input, idempotency })
-    }
-}
-
-/// The refusal of a caller that is limited to this owner.
-pub(crate) fn within(problem: Problem, owner: Option<&OwnerName>) -> Problem {
-    match owner {
-        Some(owner) => problem.within(owner),
-        None => problem,
     }
 }
 

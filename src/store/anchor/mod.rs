@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::encoding::from_hex;
 use crate::base::{LedgerId, Sensitive};
 use crate::crypto::{Digest, MacKey, derive_key};
 use crate::keyring::{Family, Keyring, KeyringError};
@@ -64,7 +63,7 @@ impl Anchor {
     /// The root over the entries up to that one; `None` when it has another form than we write.
     #[must_use]
     pub fn root(&self) -> Option<Digest> {
-        from_hex(&self.root).and_then(|root| root.try_into().ok()).map(Digest::from_bytes)
+        Digest::from_hex(&self.root)
     }
 
     /// Whether it names the same head and the same keys as `other`.
@@ -148,8 +147,7 @@ impl AnchorKeys {
         }
         let found = self.macs.iter().find(|(generation, _)| *generation == anchor.authenticated_by);
         let Some((_, mac)) = found else { return StoredAnchor::OfUnknownKey };
-        let tag = from_hex(tag).and_then(|tag| tag.try_into().ok()).map(Digest::from_bytes);
-        match tag {
+        match Digest::from_hex(tag) {
             Some(tag) if mac.verify(line.as_bytes(), &tag) => StoredAnchor::Good(anchor),
             Some(_) | None => StoredAnchor::Unreadable,
         }

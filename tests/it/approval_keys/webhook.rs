@@ -180,6 +180,10 @@ fn broker_does_not_start_with_a_webhook_that_it_cannot_use() {
     };
     let good = format!("whsec_{}\n", base64(&[7; 32]));
     refused(0o644, &good, "file_permissions_too_open");
+    let config = process.config();
+    let checked = process.run_as("host", &["config", "check", "--config", &config], b"");
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("webhook key's permissions") && said.contains("mode 644"), "{said}");
     refused(0o600, "a password", "webhook_unusable");
     fs::write(&ca, "no certificate").unwrap();
     refused(0o600, &good, "webhook_unusable");

@@ -13,7 +13,7 @@ use keyward::broker::Effect;
 use keyward::crypto::sha256;
 use keyward::registry::DeletedName;
 use keyward::rules::{self, ApproverGroup, Environment, Escalation, GroupsChange, Policy, Rule, RulesChange};
-use keyward::{operators, registry, secrets};
+use keyward::{operators, registry, rotation, secrets};
 
 use super::{compare, golden};
 
@@ -62,6 +62,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         }],
         removed: vec!["old".parse().unwrap()],
     });
+    let revoke_previous = rotation::Effect::RevokePrevious("github/app".parse().unwrap());
     let approval = ApprovalId::from_bytes(*b"approval-4711-ab");
     let token = TokenId::from_bytes(*b"token-4711-abcde");
     let approvals = [
@@ -81,6 +82,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("registry.place", Effect::Registry(place)),
         ("registry.read-sensitive", Effect::Registry(registry::Effect::ReadSensitive(reader))),
         ("registry.redirect", Effect::Registry(redirect)),
+        ("rotations.revoke-previous", Effect::Rotation(revoke_previous)),
         ("rules.declare", Effect::Rules(declare)),
         ("rules.declare-groups", Effect::Rules(groups)),
         ("secrets.delete", Effect::Secrets(delete)),

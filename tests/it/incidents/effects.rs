@@ -110,7 +110,7 @@ async fn so_many_closed_connections_are_remembered() {
         (OpenConnections::default(), ManualClock::new(Timestamp::from_s(1_800_000_000)));
     for _ in 0..=CLOSED_CONNECTIONS_MAX {
         connections.opened(&peer);
-        connections.ended(&peer, Some(clock.now()));
+        connections.ended(&peer, clock.now(), true);
     }
     assert_eq!(connections.closed_since(clock.now()).len(), CLOSED_CONNECTIONS_MAX);
     assert!(connections.open().is_empty());

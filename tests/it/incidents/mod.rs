@@ -16,7 +16,9 @@ mod report;
 mod said;
 mod scopes;
 mod touched;
+mod touched_revoked;
 mod value;
+mod without_admin;
 
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use super::{agent, contained};
 use crate::liveness::claims;
 use crate::operators::{join, standing};
 use crate::rotation::LOOPBACK;
-use crate::support::broker::{DECLARATIONS, TestBroker};
+use crate::support::broker::{Caller, DECLARATIONS, TestBroker};
 use crate::support::process::Process;
 use crate::support::waiting::wait_until;
 use crate::support::webhook::{ADMIN_TOKEN, Webhook};
@@ -45,6 +45,29 @@ async fn an_incident_lists_what_its_subject_has_read() {
     let bound = join(&broker, "bound", &standing("auditor", Some("payments"))).await.caller;
     let incident = contained(&admin, agent("reader")).await;
     assert_eq!(bound.get(&format!("/v1/incidents/{incident}/secrets")).await.code(), "incident_unknown");
+}
+
+#[tokio::test]
+async fn an_operator_with_an_owner_gets_no_similar_name_of_another_owner() {
+    // Given agents of two owners, and an operator that is bound to one of them
+    let broker = TestBroker::declared().await;
+    let agents = "[[agent]]\nname = \"red-robot\"\nroles = []\nowner = \"red\"\n\
+                  [[agent]]\nname = \"blue-robot\"\nroles = []\nowner = \"blue\"\n";
+    assert_eq!(broker.apply(agents).await.status, 200);
+    let bound = join(&broker, "bound", &standing("security", Some("blue"))).await.caller;
+    // When it misspells an agent, then it is asked about its own ones alone
+    let asked = async |by: &Caller, name: &str| {
+        let told = by.get(&format!("/v1/agents/{name}")).await;
+        let preview = json!({ "subject": agent(name) });
+        let previewed = by.post_json("/v1/incident-previews", &preview).await;
+        [told.text(), previewed.text()].concat()
+    };
+    let own = asked(&bound, "blue-robt").await;
+    assert_eq!(own.matches("did you mean `blue-robot`?").count(), 2, "{own}");
+    let foreign = asked(&bound, "red-robt").await;
+    assert!(!foreign.contains("did you mean") && !foreign.contains("red-robot"), "{foreign}");
+    let admin = asked(&broker.operator(), "red-robt").await;
+    assert_eq!(admin.matches("did you mean `red-robot`?").count(), 2, "{admin}");
 }
 
 #[tokio::test]
@@ -114,7 +137,7 @@ async fn readings_of_a_removed_agent_are_counted_as_unknown() {
 }
 
 /// A broker with the agent `bill`, which may read a secret with a rotation and one without.
-fn with_rotation(service: &Webhook) -> Process {
+pub(super) fn with_rotation(service: &Webhook) -> Process {
     let mut process = Process::init("warn");
     process.configure(LOOPBACK);
     process.serve();

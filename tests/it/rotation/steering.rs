@@ -1,6 +1,7 @@
 //! What operators do about rotations.
 
 use keyward::base::limits::CALENDAR_LINES_MAX;
+use serde_json::json;
 
 use super::{BY_ADMIN, Scene};
 use crate::support::broker::TestBroker;
@@ -17,6 +18,24 @@ async fn a_second_request_joins_the_rotation_that_is_under_way() {
     scene.broker.rotate_due().await;
     assert_eq!(scene.read().await.1, "2");
     assert_eq!(scene.postgres.log().matches("ALTER ROLE \"app\"").count(), 1);
+}
+
+#[tokio::test]
+async fn only_a_rotation_can_ask_for_no_grace_period() {
+    let scene = Scene::start("", BY_ADMIN).await;
+    let body = json!({ "action": "pause", "revoke_previous": true });
+    let refused = scene.broker.operator().post_json("/v1/rotations/orders-db/app", &body).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "json_invalid"));
+}
+
+#[tokio::test]
+async fn a_pause_keeps_its_reason() {
+    let scene = Scene::start("", BY_ADMIN).await;
+    let body = json!({ "action": "pause", "reason": "the database is moved" });
+    let paused = scene.broker.operator().post_json("/v1/rotations/orders-db/app", &body).await;
+    assert_eq!(paused.status, 200, "{}", paused.text());
+    let entries = scene.broker.entries("rotation.updated").await;
+    assert_eq!(entries[0]["reason"], "the database is moved", "{entries:?}");
 }
 
 #[tokio::test]
