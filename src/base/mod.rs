@@ -12,6 +12,7 @@ mod canonical_json;
 mod clock;
 pub mod code;
 mod connection;
+mod decision_outcome;
 pub mod encoding;
 mod entropy;
 mod former_ties;
@@ -44,6 +45,7 @@ pub use cancellation::{Cancellation, Cancelled};
 pub use canonical_json::{NotCanonical, canonical_json};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use connection::Connection;
+pub use decision_outcome::DecisionOutcome;
 pub use entropy::{Entropy, SystemEntropy};
 pub use former_ties::FormerTies;
 pub use id::{

@@ -22,6 +22,6 @@ pub use settings::{
     LogFormat, LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
     WebhookSettings,
 };
-pub use source::{Fault, FaultList, Faults, SourceFile, SourcePosition};
+pub use source::{Fault, FaultList, FaultMessage, Faults, SourceFile, SourcePosition};
 pub use tables::{FieldOffsets, Tables};
 pub use written::toml_table;

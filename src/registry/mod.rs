@@ -44,6 +44,6 @@ pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
 pub use plan::{Action, ChangedValue, Noun, Plan, PlannedChange, PlannedMoves, PlannedTies, draw};
 pub(crate) use plan_context::absent_secret;
-pub use plan_context::{ANOTHER_OWNER, ForeignNames, PlanContext, SecretFacts, Undeclared};
+pub use plan_context::{ForeignNames, PlanContext, SecretFacts, Undeclared};
 pub use removals::Removals;
 pub use state::{CERTIFICATES, RENEWED_CERTIFICATES, Registry};

@@ -8,7 +8,6 @@ use crate::broker::world::World;
 use crate::operators::{Operator, OperatorDenied, OperatorRole};
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::quota::Note;
-use crate::registry::ANOTHER_OWNER;
 
 /// Codes of refusals that are recorded though the request conflicts with the state of an object.
 const RECORDED_CONFLICTS: [Code; 2] = [code::LAST_ADMIN, code::NAME_RESERVED_BY_OWNER];
@@ -36,7 +35,7 @@ impl RefusedOperator {
         code.sort() == CodeClass::Denied
             || RECORDED_CONFLICTS.contains(&code)
             || (self.is_bound && is_about_owned(code))
-            || failure.faults.iter().any(|fault| fault.message.contains(ANOTHER_OWNER))
+            || failure.faults.iter().any(|fault| fault.is_foreign)
     }
 }
 

@@ -163,9 +163,7 @@ impl<'a> Finder<'a> {
     /// The capabilities that these roles hold now.
     fn held_before(&self, roles: &BTreeSet<RoleName>) -> BTreeSet<&'a CapabilityName> {
         let declarations = self.ground.world.registry.declarations();
-        let names =
-            roles.iter().filter_map(|name| declarations.role(name)).flat_map(|role| &role.capabilities);
-        names.filter(|name| declarations.capability(name).is_some()).collect()
+        declarations.capabilities_of(roles).filter(|name| declarations.capability(name).is_some()).collect()
     }
 
     fn note(&mut self, agent: Option<&AgentName>, capability: &CapabilityName, cause: WideningCause) {

@@ -167,7 +167,7 @@ impl Explained<'_> {
         let trial = try_request(&context, &by, &asked);
         let snapshot = context.records.rules.snapshot_with(world.registry.declarations().snapshot()).hex();
         let same_declarations = snapshot == recorded.event.snapshot;
-        let outcome = trial.outcome.as_str().into();
+        let outcome = trial.outcome.kind().as_str().into();
         let (change, now) = match &trial.outcome {
             TrialOutcome::Allowed { .. } => (None, (None, Vec::new())),
             TrialOutcome::Constrained { reasons, .. } => (None, (None, reasons.clone())),

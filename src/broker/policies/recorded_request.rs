@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::approvals::ApprovalRequested;
 use crate::base::{
-    AgentId, AgentName, ApprovalId, CapabilityName, DecisionId, InstanceId, RoleName, SecretName,
-    SystemEntropy, Timestamp, code,
+    AgentId, AgentName, ApprovalId, CapabilityName, DecisionId, DecisionOutcome, InstanceId, RoleName,
+    SecretName, SystemEntropy, Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -25,28 +25,7 @@ pub(in crate::broker) struct RecordedRequest {
     pub(in crate::broker) seq: u64,
     pub(in crate::broker) event: DecisionEvent,
     pub(in crate::broker) action: Action,
-    /// `allow`, `constrain` or `deny`.
-    pub(in crate::broker) outcome: RecordedOutcome,
-}
-
-/// The recorded outcome of a decision.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::broker) enum RecordedOutcome {
-    Allow,
-    Constrain,
-    Approval,
-    Deny,
-}
-
-impl RecordedOutcome {
-    pub(in crate::broker) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Constrain => "constrain",
-            Self::Approval => "approval",
-            Self::Deny => "deny",
-        }
-    }
+    pub(in crate::broker) outcome: DecisionOutcome,
 }
 
 /// The fields of the events of decisions that a replay reads.
@@ -115,10 +94,10 @@ impl RecordedRequest {
             _ => return None,
         };
         let outcome = match (is_denied, event.constrained.is_empty()) {
-            _ if kind == APPROVAL => RecordedOutcome::Approval,
-            (true, _) => RecordedOutcome::Deny,
-            (false, false) => RecordedOutcome::Constrain,
-            (false, true) => RecordedOutcome::Allow,
+            _ if kind == APPROVAL => DecisionOutcome::Approval,
+            (true, _) => DecisionOutcome::Deny,
+            (false, false) => DecisionOutcome::Constrain,
+            (false, true) => DecisionOutcome::Allow,
         };
         Some(Self { seq: entry.seq, event, action, outcome })
     }
@@ -149,7 +128,7 @@ impl RecordedRequest {
 
     /// Whether a token was issued by an approval, which a replay does not have.
     pub(in crate::broker) const fn used_approval(&self) -> bool {
-        !matches!(self.outcome, RecordedOutcome::Approval) && self.event.approval.is_some()
+        !matches!(self.outcome, DecisionOutcome::Approval) && self.event.approval.is_some()
     }
 
     /// Whether the entry does not say what decided: the resource or the actions that the request named.
@@ -193,7 +172,7 @@ impl RecordedRequest {
             "decision": "dec_00000000000000000000000000", "snapshot": "",
         });
         let event = serde_json::from_value(event).unwrap();
-        Self { seq, event, action: Action::Token, outcome: RecordedOutcome::Allow }
+        Self { seq, event, action: Action::Token, outcome: DecisionOutcome::Allow }
     }
 }
 
@@ -201,7 +180,6 @@ impl RecordedRequest {
 fn delivering(world: &World, roles: &BTreeSet<RoleName>, secret: &SecretName) -> Option<CapabilityName> {
     let declarations = world.registry.declarations();
     let delivers = |one: &&Capability| one.delivery.secret() == Some(secret);
-    let held = roles.iter().filter_map(|role| declarations.role(role)).flat_map(|role| &role.capabilities);
-    let held = held.filter_map(|name| declarations.capability(name)).find(delivers);
-    held.or_else(|| declarations.capabilities().find(delivers)).map(|one| one.name.clone())
+    let mut held = declarations.capabilities_of(roles).filter_map(|name| declarations.capability(name));
+    held.find(delivers).or_else(|| declarations.capabilities().find(delivers)).map(|one| one.name.clone())
 }
