@@ -10,6 +10,7 @@ use super::judged_mint::{JudgedMint, MintTerms, audience_of, judge_mint};
 use super::left_out::LeftOut;
 use super::mint_request::{AskedGrant, MintRequest};
 use super::remedy::smaller_request;
+use super::request_target::target_of;
 use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
@@ -103,7 +104,8 @@ pub fn decide_mint(
 ) -> Decision<Mint> {
     let requester = Requester::of(&principal);
     let JudgedMint { rules, judged, draft } = judge_mint(context, &requester, request);
-    let basis = request.basis(context, &principal, rules);
+    let target = target_of(context, request);
+    let basis = Basis { target, ..request.basis(context, &principal, rules) };
     let draft = match draft {
         Ok(draft) => draft,
         Err(refusal) => {
@@ -162,7 +164,8 @@ pub fn decide_again(
     let resource = Some(minted.audience.clone());
     let (life_s, asked) = (Some(minted.life_s), AskedGrant::default());
     let request = MintRequest { scope, resource, life_s, details: None, approval, asked };
-    let basis = request.basis(context, &principal, granted.rules);
+    let target = target_of(context, requested);
+    let basis = Basis { target, ..request.basis(context, &principal, granted.rules) };
     if let Some(refusal) = judged.first_refusal() {
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
     }

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::requester::Requester;
 use super::reveal::JudgedReveal;
 use crate::base::code;
-use crate::base::{CapabilityName, DecisionOutcome, PolicyName, RoleName};
+use crate::base::{CapabilityName, RequestOutcome, PolicyName, RoleName};
 use crate::registry::Role;
 use crate::rules::{Action, TracedPolicy};
 
@@ -62,12 +62,12 @@ pub enum TrialOutcome {
 impl TrialOutcome {
     /// The kind of the outcome.
     #[must_use]
-    pub const fn kind(&self) -> DecisionOutcome {
+    pub const fn kind(&self) -> RequestOutcome {
         match self {
-            Self::Allowed { .. } => DecisionOutcome::Allow,
-            Self::Constrained { .. } => DecisionOutcome::Constrain,
-            Self::NeedsApproval(_) => DecisionOutcome::Approval,
-            Self::Denied(_) => DecisionOutcome::Deny,
+            Self::Allowed { .. } => RequestOutcome::Allow,
+            Self::Constrained { .. } => RequestOutcome::Constrain,
+            Self::NeedsApproval(_) => RequestOutcome::Approval,
+            Self::Denied(_) => RequestOutcome::Deny,
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::trial_world::AssumedSecret;
 use crate::base::{
-    AgentName, Cancellation, CapabilityName, DecisionOutcome, OwnerName, PolicyName, SecretName, Sensitivity, Timestamp,
+    AgentName, Cancellation, CapabilityName, RequestOutcome, OwnerName, PolicyName, SecretName, Sensitivity, Timestamp,
     length_s,
 };
 use crate::config::{FaultList, Faults, SourceFile, SourcePosition, Tables};
@@ -19,7 +19,7 @@ const NOON: Timestamp = Timestamp::from_s(1_767_614_400);
 pub(super) struct PolicyCase {
     pub(super) name: String,
     pub(super) request: CaseRequest,
-    pub(super) expect: DecisionOutcome,
+    pub(super) expect: RequestOutcome,
     /// A policy that has to match.
     pub(super) policy: Option<PolicyName>,
     pub(super) place: SourcePosition,
@@ -137,7 +137,7 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
     let life_s = field(length(raw.life.as_deref()), "life", place, faults);
     let since = length(raw.since_sensitive_read.as_deref());
     let since_sensitive_read_s = field(since, "since_sensitive_read", place, faults);
-    let expect = DecisionOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
+    let expect = RequestOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
     let expect = expect.ok_or("the outcomes are `allow`, `constrain`, `approval` and `deny`");
     let expect = field(expect, "expect", place, faults);
     let policy = field(raw.policy.as_deref().map(str::parse).transpose(), "policy", place, faults);

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::case_file::{CaseFile, CaseRequest, PolicyCase};
 use super::trial_world::{broker_audience, trial_world};
 use crate::base::{
-    Cancellation, CapabilityName, ClockReading, DecisionId, DecisionOutcome, Entropy, InstanceId, PolicyName, Sensitive,
+    Cancellation, CapabilityName, ClockReading, DecisionId, RequestOutcome, Entropy, InstanceId, PolicyName, Sensitive,
     SystemEntropy, Timestamp, code,
 };
 use crate::broker::failure::Failure;
@@ -150,7 +150,7 @@ const CERTIFICATE_LIFE_S: i64 = 366 * 86_400;
 
 fn result(
     name: String,
-    expect: DecisionOutcome,
+    expect: RequestOutcome,
     policy: Option<PolicyName>,
     trial: Trial,
 ) -> PolicyCaseResult {

@@ -1,6 +1,6 @@
 /// The outcome of a decision on a request of an agent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum DecisionOutcome {
+pub enum RequestOutcome {
     /// As requested.
     Allow,
     /// Less than requested.
@@ -11,7 +11,7 @@ pub enum DecisionOutcome {
     Deny,
 }
 
-impl DecisionOutcome {
+impl RequestOutcome {
     /// All outcomes.
     pub const ALL: [Self; 4] = [Self::Allow, Self::Constrain, Self::Approval, Self::Deny];
 
