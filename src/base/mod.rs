@@ -22,6 +22,7 @@ mod lease_limits;
 mod length;
 pub mod limits;
 mod name;
+mod moment;
 mod near;
 mod network;
 mod operator_reason;
@@ -57,6 +58,7 @@ pub use name::{
     AgentName, ApproverGroupName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName,
     OwnerName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
+pub use moment::{MOMENT_FORMS, Moment};
 pub use near::near_texts;
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};

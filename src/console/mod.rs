@@ -8,6 +8,7 @@ mod exit_code;
 mod failure;
 pub(crate) mod input;
 mod input_end;
+mod moment;
 mod out_file;
 mod output;
 mod passphrase;
@@ -23,6 +24,7 @@ mod visible;
 
 pub use color::ColorChoice;
 pub(crate) use duration::duration_s;
+pub(crate) use moment::moment;
 pub(crate) use exit_code::{EXIT_CODES, exit_code};
 pub use failure::CommandFailure;
 pub(crate) use failure::Refused;
