@@ -14,7 +14,7 @@ use super::request_target::target_of;
 use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
-use crate::base::code;
+use crate::base::code::{self, Code};
 use crate::base::{ApprovalId, Audience, CapabilityName, ClockReading};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
@@ -92,6 +92,10 @@ impl AgentAct for Mint {
     }
 }
 
+/// Codes of approvals that help no more, so that a denial names a smaller request.
+const ENDED_APPROVAL: [Code; 4] =
+    [code::APPROVAL_USED, code::APPROVAL_DENIED, code::APPROVAL_EXPIRED, code::APPROVAL_WITHDRAWN];
+
 /// Decides on a token.
 ///
 /// The token gets the requested capabilities that are declared and held by the agent's roles. Others are left out, with a
@@ -121,7 +125,11 @@ pub fn decide_mint(
     let asked = draft.asked(request, context.limits);
     let used = match judge_approval(context, &principal, request, &judged, asked) {
         Ok(used) => used,
-        Err(unapproved) => return Decision::deny_unapproved(basis, unapproved, &request.scope),
+        Err(unapproved) => {
+            let has_ended = ENDED_APPROVAL.contains(&unapproved.code);
+            let remedy = || has_ended.then(|| smaller_request(context, &requester, request, false)).flatten();
+            return Decision::deny_unapproved(basis, unapproved, &request.scope).with_remedy(remedy);
+        }
     };
     let approval = used.map(|used| used.id);
     let terms = draft.terms(context, request, used.and_then(|used| used.life_max_s));
