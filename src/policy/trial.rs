@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::requester::Requester;
 use super::reveal::JudgedReveal;
 use crate::base::code;
-use crate::base::{CapabilityName, RequestOutcome, PolicyName, RoleName};
+use crate::base::{CapabilityName, PolicyName, RequestOutcome, RoleName};
 use crate::registry::Role;
 use crate::rules::{Action, TracedPolicy};
 

@@ -295,8 +295,9 @@ pub(super) fn dangling(
         match (ground.secret)(secret) {
             None => report(
                 *place,
-                absent_secret(secret, ground.scope)
-                    .map(|absent| format!("{absent}; or declare a `[[rotation]]` that makes its first value")),
+                absent_secret(secret, ground.scope).map(|absent| {
+                    format!("{absent}; or declare a `[[rotation]]` that makes its first value")
+                }),
             ),
             // Its secret may have become so later: a capability that stays as it is can be declared again.
             Some(_) if is_unchanged(ground, capability, owner) => {}

@@ -36,8 +36,8 @@ impl Registry {
 
     /// The same with these declarations of capabilities and roles.
     #[must_use]
-    pub fn declaring(mut self, declarations: &Declarations) -> Self {
-        self.declarations = Arc::new(declarations.clone());
+    pub fn declaring(mut self, declarations: &Arc<Declarations>) -> Self {
+        self.declarations = Arc::clone(declarations);
         self
     }
 }

@@ -12,7 +12,10 @@ pub(super) fn projection<W: StoredState>(ledger: &Ledger, entry: &Entry) -> Resu
 }
 
 /// The state changes of `entry`, which this ledger has read back.
-pub(super) fn effects_of<W: StoredState>(ledger: &Ledger, entry: &Entry) -> Result<Vec<W::Effect>, ReadError> {
+pub(super) fn effects_of<W: StoredState>(
+    ledger: &Ledger,
+    entry: &Entry,
+) -> Result<Vec<W::Effect>, ReadError> {
     let delta = ledger.delta(entry)?;
     decode::<W::Effect>(delta.expose()).map_err(|why| ReadError::Io(why.to_string()))
 }

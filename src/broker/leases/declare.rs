@@ -113,8 +113,8 @@ pub(super) fn offer(
     asked: &DeclaredLease,
 ) -> Result<LeaseOffer, (SourcePosition, FaultMessage)> {
     let refuse = |place, message: FaultMessage| Err((place, message));
-    let driver =
-        declared_lease_driver(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string().into()))?;
+    let driver = declared_lease_driver(&asked.upstream)
+        .map_err(|error| (asked.upstream_place, error.to_string().into()))?;
     let is_there = world.registry.declarations().capability(capability).is_some();
     let is_own = is_there && scope.covers(owner(world, capability));
     if is_there && !is_own && foreign_names == ForeignNames::Told {

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::trial_world::AssumedSecret;
 use crate::base::{
-    AgentName, Cancellation, CapabilityName, RequestOutcome, OwnerName, PolicyName, SecretName, Sensitivity, Timestamp,
-    length_s,
+    AgentName, Cancellation, CapabilityName, OwnerName, PolicyName, RequestOutcome, SecretName, Sensitivity,
+    Timestamp, length_s,
 };
 use crate::config::{FaultList, Faults, SourceFile, SourcePosition, Tables};
 use crate::rules::Action;

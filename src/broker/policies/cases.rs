@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use super::case_file::{CaseFile, CaseRequest, PolicyCase};
 use super::trial_world::{broker_audience, trial_world};
 use crate::base::{
-    Cancellation, CapabilityName, ClockReading, DecisionId, RequestOutcome, Entropy, InstanceId, PolicyName, Sensitive,
-    SystemEntropy, Timestamp, code,
+    Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, InstanceId, PolicyName, RequestOutcome,
+    Sensitive, SystemEntropy, Timestamp, code,
 };
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};

@@ -1,5 +1,7 @@
 //! Declarations of a past entry, made again from the state changes that the ledger holds.
 
+use std::sync::Arc;
+
 use crate::base::limits::PAST_DECLARATIONS_READ_MAX;
 use crate::base::{Cancellation, Timestamp};
 use crate::broker::administration::entry_reads::TermSearch;
@@ -17,7 +19,7 @@ use crate::wire::EntryField;
 /// Capabilities, roles, policies, environments and groups of approvers as of an entry.
 #[derive(Debug)]
 pub(super) struct DeclaredAsOf {
-    pub(super) declarations: Declarations,
+    pub(super) declarations: Arc<Declarations>,
     pub(super) rules: Rules,
     /// The entry that made them so; 0 if nothing was declared.
     pub(super) seq: u64,
@@ -32,6 +34,7 @@ impl DeclaredAsOf {
 
 /// The entries that change declarations.
 pub(in crate::broker) struct DeclaringEntries {
+    pub(in crate::broker) from: u64,
     pub(in crate::broker) through: u64,
     /// Only entries until this time.
     pub(in crate::broker) until: Option<Timestamp>,
@@ -50,12 +53,12 @@ impl DeclaringEntries {
         work: &Cancellation,
         mut take: impl FnMut(&Entry) -> Result<(), Failure>,
     ) -> Result<u64, Failure> {
-        let Self { through, until } = self;
+        let Self { from, through, until } = self;
         let kinds = Self::KINDS.map(|(_, name)| (EntryField::Kind, name.to_owned()));
         let search = TermSearch {
             store: &services.state.store,
             any: vec![vec![kinds.to_vec()]],
-            from: 1,
+            from,
             through,
             times: TimeSpan { since: None, until },
             most: PAST_DECLARATIONS_READ_MAX,
@@ -76,7 +79,7 @@ impl Services {
         work: &Cancellation,
     ) -> Result<Option<DeclaredAsOf>, Failure> {
         let mut seqs = Vec::new();
-        let searched_from = DeclaringEntries { through, until: None }.each(self, work, |entry| {
+        let searched_from = DeclaringEntries { from: 1, through, until: None }.each(self, work, |entry| {
             seqs.push(entry.seq);
             Ok(())
         })?;
@@ -101,7 +104,7 @@ impl Services {
             }
             last = seq;
         }
-        Ok(Some(DeclaredAsOf { declarations: registry.declarations().clone(), rules, seq: last }))
+        Ok(Some(DeclaredAsOf { declarations: Arc::clone(registry.declarations()), rules, seq: last }))
     }
 }
 

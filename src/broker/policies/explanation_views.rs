@@ -65,7 +65,10 @@ impl Seen<'_> {
 }
 
 /// A capability that the agent holds. Others are left out: the answer does not show whether they are declared.
-pub(super) fn own_capability(name: &CapabilityName, traced: &Traced<'_>) -> Option<OwnExplainedCapabilityAnswer> {
+pub(super) fn own_capability(
+    name: &CapabilityName,
+    traced: &Traced<'_>,
+) -> Option<OwnExplainedCapabilityAnswer> {
     let Holding::Held(roles) = &traced.holding else { return None };
     let matched = traced.policies.iter().filter(|one| matches!(one.result, TraceResult::Matched(_)));
     let policies = matched.take(EXPLAINED_POLICIES_MAX).map(policy);
@@ -122,7 +125,10 @@ pub(super) fn change(change: &AllowingChange) -> AllowingChangeAnswer {
 
 /// The change, for the agent: without the names of roles that it does not have, and the same for a capability that is not
 /// declared, one that no role holds, and one that policies would deny, too.
-pub(super) fn own_change(allowing: Option<&AllowingChange>, holds_none: bool) -> Option<AllowingChangeAnswer> {
+pub(super) fn own_change(
+    allowing: Option<&AllowingChange>,
+    holds_none: bool,
+) -> Option<AllowingChangeAnswer> {
     if holds_none {
         return Some(AllowingChangeAnswer {
             kind: "hold-role".into(),

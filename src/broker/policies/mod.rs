@@ -9,4 +9,5 @@ mod explanation_views;
 pub(super) mod recorded_request;
 pub(super) mod replay;
 mod trial_world;
+pub(super) mod versions;
 pub(super) mod views;

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::approvals::ApprovalRequested;
 use crate::base::{
-    AgentId, AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, RequestOutcome, RequestTarget, RoleName,
-    SecretName, SystemEntropy, Timestamp, code,
+    AgentId, AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, RequestOutcome,
+    RequestTarget, RoleName, SecretName, SystemEntropy, Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -218,4 +218,31 @@ fn delivering(
     let delivers = |one: &&Capability| one.delivery.secret() == Some(secret);
     let mut held = declarations.capabilities_of(roles).filter_map(|name| declarations.capability(name));
     held.find(delivers).or_else(|| declarations.capabilities().find(delivers)).map(|one| one.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn denied(facts: &Value) -> RecordedRequest {
+        let mut event = json!({
+            "agent": "a", "instance": "inst_00000000000000000000000000",
+            "decision": "dec_00000000000000000000000000", "snapshot": "", "code": "audience_mismatch",
+            "capabilities": ["c.read"],
+        });
+        event["facts"] = facts.clone();
+        let event = serde_json::from_value(event).unwrap();
+        RecordedRequest { seq: 1, event, action: Action::Token, outcome: RequestOutcome::Deny }
+    }
+
+    #[test]
+    fn a_denial_of_an_earlier_version_does_not_say_its_audience() {
+        assert!(denied(&json!({ "roles": [] })).lacks_what_decided());
+        assert!(!denied(&json!({ "roles": [], "target": {} })).lacks_what_decided());
+        let other = denied(&json!({ "roles": [], "target": { "other_resource": true } }));
+        let asked = other.request(&Declarations::default(), &BTreeSet::new());
+        assert!(asked.request.resource.is_some() && !other.lacks_what_decided());
+    }
 }

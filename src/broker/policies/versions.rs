@@ -1,13 +1,14 @@
 //! Versions of policies, as the ledger has them: each application says which policies it changed, and its state change has
 //! their rules.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::declared_as_of::{DeclaredAsOf, DeclaringEntries};
 use super::views::policy_with_rule;
 use crate::base::limits::POLICY_VERSIONS_LISTED_MAX;
-use crate::base::{Cancellation, PolicyName, Scope, Timestamp, code};
-use crate::broker::administration::entry_filter::moment;
+use crate::base::{Cancellation, MOMENT_FORMS, Moment, PolicyName, Scope, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::declarations::export::exported_rules;
 use crate::broker::failure::Failure;
@@ -17,8 +18,8 @@ use crate::ledger::Entry;
 use crate::policy::{Authorised, ReadLedger, ReadPolicySets};
 use crate::rules::{self, Policy, RulesChange};
 use crate::wire::{
-    DeclaredKind, ExportAnswer, PastPolicyAnswer, PolicySetAnswer, PolicySetTextAnswer, PolicySetsAnswer,
-    PolicyVersionAnswer, PolicyVersionBody, PolicyVersionsAnswer,
+    DeclaredKind, ExportAnswer, PastPolicyAnswer, PlannedChange, PolicySetAnswer, PolicySetTextAnswer,
+    PolicySetsAnswer, PolicyVersionAnswer, PolicyVersionBody, PolicyVersionsAnswer,
 };
 
 /// A version of a policy, from its entry on.
@@ -59,7 +60,8 @@ impl Applied {
     }
 
     fn changes(&self, kind: DeclaredKind, name: Option<&str>) -> bool {
-        let is_it = |one: &ChangedObject| one.kind == kind.as_str() && name.is_none_or(|name| one.name == name);
+        let is_it =
+            |one: &ChangedObject| one.kind == kind.as_str() && name.is_none_or(|name| one.name == name);
         self.changes.iter().any(is_it)
     }
 
@@ -78,9 +80,40 @@ struct FoundVersions {
 
 impl FoundVersions {
     /// The version with this hash, or with a hash that begins so.
-    fn with_hash(self, hash: &str) -> Option<PolicyVersion> {
-        self.versions.into_iter().find(|one| one.policy.rule.digest().hex().starts_with(hash))
+    fn with_hash(self, hash: &str) -> Result<Option<PolicyVersion>, Failure> {
+        let known = self.versions.iter().map(|one| one.policy.rule.digest().hex());
+        unambiguous(hash, known)?;
+        Ok(self.versions.into_iter().find(|one| one.policy.rule.digest().hex().starts_with(hash)))
     }
+}
+
+/// The newest versions that an answer lists.
+struct Listed<A> {
+    items: Vec<A>,
+    /// The number of others.
+    further: usize,
+}
+
+impl<A> Listed<A> {
+    fn of<V>(all: &[V], answer: impl FnMut(&V) -> A) -> Self {
+        let further = all.len().saturating_sub(POLICY_VERSIONS_LISTED_MAX);
+        Self { items: all.iter().take(POLICY_VERSIONS_LISTED_MAX).map(answer).collect(), further }
+    }
+}
+
+/// The past time in `text`.
+fn past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let found = Moment::parse(text).map(|moment| moment.seen_from(now));
+    let why = || format!("`at` is not {MOMENT_FORMS}, or it is in the future");
+    found.filter(|at| *at <= now).ok_or_else(|| Failure::new(code::JSON_INVALID).because(why()))
+}
+
+/// Checks that at most one of the `known` hashes begins with `hash`.
+fn unambiguous(hash: &str, known: impl Iterator<Item = String>) -> Result<(), Failure> {
+    let meant: BTreeSet<String> = known.filter(|one| one.starts_with(hash)).collect();
+    let (Some(one), Some(other)) = (meant.first(), meant.iter().nth(1)) else { return Ok(()) };
+    let why = format!("several versions have a hash that begins with {hash}, e.g. {one} and {other}");
+    Err(Failure::new(code::POLICY_VERSION_UNKNOWN).because(why).mended_by("name more characters of the hash"))
 }
 
 /// Fewest characters of a hash that name a version.
@@ -113,10 +146,11 @@ impl AdminServices {
         if versions.is_empty() {
             return Err(Failure::new(code::POLICY_UNKNOWN));
         }
+        let Listed { items: versions, further } = Listed::of(&versions, version);
         Ok(PolicyVersionsAnswer {
             name: name.clone(),
-            further: versions.len().saturating_sub(POLICY_VERSIONS_LISTED_MAX),
-            versions: versions.iter().take(POLICY_VERSIONS_LISTED_MAX).map(version).collect(),
+            versions,
+            further,
             since_seq,
             complete: since_seq <= 1,
         })
@@ -136,15 +170,15 @@ impl AdminServices {
         let scope = by.operator().scope();
         let (found, when) = match (&wanted.at, &wanted.hash) {
             (Some(at), None) => {
-                let at = moment("at", Some(at), self.0.state.clock.now())?;
-                let found = self.0.policy_versions(scope, name, at, work)?;
+                let at = past(at, self.0.state.clock.now())?;
+                let found = self.0.policy_versions(scope, name, Some(at), work)?;
                 let newest = found.versions.into_iter().next().filter(|one| one.ended.is_none());
-                (newest, at.map_or_else(String::new, |at| format!(" at {at}")))
+                (newest, format!(" at {at}"))
             }
             (None, Some(text)) => {
                 let wanted = hash(text)?;
                 let found = self.0.policy_versions(scope, name, None, work)?;
-                (found.with_hash(&wanted), format!(" with the hash {wanted}"))
+                (found.with_hash(&wanted)?, format!(" with the hash {wanted}"))
             }
             (Some(_), Some(_)) | (None, None) => {
                 let why = "the request has not exactly one of `at` and `hash`";
@@ -165,12 +199,8 @@ impl AdminServices {
         work: &Cancellation,
     ) -> Result<PolicySetsAnswer, Failure> {
         let (sets, since_seq) = self.0.policy_sets(work)?;
-        Ok(PolicySetsAnswer {
-            further: sets.len().saturating_sub(POLICY_VERSIONS_LISTED_MAX),
-            sets: sets.iter().take(POLICY_VERSIONS_LISTED_MAX).map(set).collect(),
-            since_seq,
-            complete: since_seq <= 1,
-        })
+        let Listed { items: sets, further } = Listed::of(&sets, set);
+        Ok(PolicySetsAnswer { sets, further, since_seq, complete: since_seq <= 1 })
     }
 
     /// The policies, environments and groups of approvers of the set with this hash, as a declaration file.
@@ -184,9 +214,11 @@ impl AdminServices {
         work: &Cancellation,
     ) -> Result<PolicySetTextAnswer, Failure> {
         let (applied, then) = self.0.policy_set(hash, work)?;
-        let ExportAnswer { text, objects, .. } = self.0.state.store.read(|world, _| {
-            exported_rules(world, &then.rules, by.operator().scope(), work)
-        })?;
+        let ExportAnswer { text, objects, .. } = self
+            .0
+            .state
+            .store
+            .read(|world, _| exported_rules(world, &then.rules, by.operator().scope(), work))?;
         Ok(PolicySetTextAnswer { set: set(&applied), text, objects })
     }
 }
@@ -201,7 +233,7 @@ impl Services {
         work: &Cancellation,
     ) -> Result<FoundVersions, Failure> {
         let mut changes: Vec<(AppliedAt, Option<Policy>)> = Vec::new();
-        let entries = DeclaringEntries { through: self.state.store.head().seq, until };
+        let entries = DeclaringEntries { from: 1, through: self.state.store.head().seq, until };
         let since_seq = entries.each(self, work, |entry| {
             let applied = Applied::of(entry);
             let kind = DeclaredKind::Policy;
@@ -230,13 +262,11 @@ impl Services {
     /// The applications that changed policies, environments or groups, the newest first, and the entry from which on the
     /// ledger was searched.
     fn policy_sets(&self, work: &Cancellation) -> Result<(Vec<AppliedAt>, u64), Failure> {
-        const KINDS: [DeclaredKind; 3] =
-            [DeclaredKind::Policy, DeclaredKind::Environment, DeclaredKind::ApproverGroup];
         let mut sets = Vec::new();
-        let entries = DeclaringEntries { through: self.state.store.head().seq, until: None };
+        let entries = DeclaringEntries { from: 1, through: self.state.store.head().seq, until: None };
         let since_seq = entries.each(self, work, |entry| {
             let applied = Applied::of(entry);
-            let applied = applied.filter(|one| KINDS.iter().any(|kind| one.changes(*kind, None)));
+            let applied = applied.filter(|one| OF_SET.iter().any(|kind| one.changes(*kind, None)));
             sets.extend(applied.map(|one| one.at(entry)));
             Ok(())
         })?;
@@ -252,6 +282,7 @@ impl Services {
             Failure::new(code::POLICY_VERSION_UNKNOWN).because(why)
         };
         let (sets, _) = self.policy_sets(work)?;
+        unambiguous(&wanted, sets.iter().map(|one| one.snapshot.clone()))?;
         let found = sets.into_iter().find(|one| one.snapshot.starts_with(&wanted)).ok_or_else(unknown)?;
         let then = self.declared_as_of(found.seq, work)?.ok_or_else(unknown)?;
         Ok((found, then))
@@ -270,8 +301,9 @@ impl Services {
         match &rollback.policy {
             Some(name) => {
                 let wanted = hash(&rollback.to)?;
-                let found = self.policy_versions(scope, name, None, work)?.with_hash(&wanted);
-                let found = found.ok_or_else(|| version_unknown(name, &format!(" with the hash {wanted}")))?;
+                let found = self.policy_versions(scope, name, None, work)?.with_hash(&wanted)?;
+                let found =
+                    found.ok_or_else(|| version_unknown(name, &format!(" with the hash {wanted}")))?;
                 Ok(RolledBack::Policy(found.policy))
             }
             None if *scope != Scope::Everything => Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT)),
@@ -282,6 +314,10 @@ impl Services {
         }
     }
 }
+
+/// The kinds of the objects of a set.
+const OF_SET: [DeclaredKind; 3] =
+    [DeclaredKind::Policy, DeclaredKind::Environment, DeclaredKind::ApproverGroup];
 
 /// The version that an application brings back.
 #[derive(Clone, Debug)]
@@ -308,6 +344,17 @@ impl RolledBack {
         }
     }
 
+    /// Whether there are changes, and all are ones of what it brings back.
+    pub(in crate::broker) fn concerns_all(&self, changes: &[PlannedChange]) -> bool {
+        let concerns = |change: &PlannedChange| match self {
+            Self::Policy(policy) => {
+                change.kind == DeclaredKind::Policy.as_str() && change.name == policy.name.as_str()
+            }
+            Self::Set { .. } => OF_SET.iter().any(|kind| change.kind == kind.as_str()),
+        };
+        !changes.is_empty() && changes.iter().all(concerns)
+    }
+
     /// The hash of the version, in hex.
     pub(in crate::broker) fn hash(&self) -> String {
         match self {
@@ -325,7 +372,8 @@ fn changed(change: RulesChange, name: &PolicyName) -> Option<Option<Policy>> {
 }
 
 fn version_unknown(name: &PolicyName, when: &str) -> Failure {
-    Failure::new(code::POLICY_VERSION_UNKNOWN).because(format!("there is no version of policy `{name}`{when}"))
+    Failure::new(code::POLICY_VERSION_UNKNOWN)
+        .because(format!("there is no version of policy `{name}`{when}"))
 }
 
 fn version(PolicyVersion { policy, applied, ended }: &PolicyVersion) -> PolicyVersionAnswer {
@@ -350,6 +398,10 @@ mod tests {
     #[test]
     fn a_hash_is_named_by_its_beginning() {
         assert_eq!(hash(" ABCDEF01 ").unwrap(), "abcdef01");
+        let known = || ["abcdef0123", "abcdef0124", "ff"].map(str::to_owned).into_iter();
+        assert!(unambiguous("abcdef0123", known()).is_ok() && unambiguous("00", known()).is_ok());
+        assert!(unambiguous("abcdef01", [known().next(), known().next()].into_iter().flatten()).is_ok());
+        assert_eq!(unambiguous("abcdef01", known()).unwrap_err().code, code::POLICY_VERSION_UNKNOWN);
         for text in ["abcdef0", "ghijklmn", &"a".repeat(65), ""] {
             assert_eq!(hash(text).unwrap_err().code, code::POLICY_VERSION_UNKNOWN, "{text}");
         }
@@ -357,7 +409,11 @@ mod tests {
 
     #[test]
     fn versions_are_listed_up_to_the_limit() {
-        // The limit is that of an answer, so the number of versions alone counts.
-        assert_eq!((POLICY_VERSIONS_LISTED_MAX + 1).saturating_sub(POLICY_VERSIONS_LISTED_MAX), 1);
+        for (count, further) in [(POLICY_VERSIONS_LISTED_MAX, 0), (POLICY_VERSIONS_LISTED_MAX + 1, 1)] {
+            let versions: Vec<usize> = (0..count).collect();
+            let listed = Listed::of(&versions, |version| *version);
+            assert_eq!((listed.items.len(), listed.further), (POLICY_VERSIONS_LISTED_MAX, further));
+            assert_eq!(listed.items.first(), Some(&0), "the newest come first");
+        }
     }
 }

@@ -7,8 +7,8 @@ use crate::console::CommandFailure;
 use crate::rotation::spoken;
 use crate::wire::{
     AllowingChangeAnswer, DecidedAnswer, DecidedNowAnswer, EXPLAIN_DECISION, EXPLAIN_OWN_DECISION,
-    ExplainedCapabilityAnswer, ExplainedPolicyAnswer, ExplainedThenAnswer, ExplanationAnswer, Nothing, OwnExplanationAnswer,
-    PolicyDemandAnswer,
+    ExplainedCapabilityAnswer, ExplainedPolicyAnswer, ExplainedThenAnswer, ExplanationAnswer, Nothing,
+    OwnExplanationAnswer, PolicyDemandAnswer,
 };
 
 /// `keyward explain`
