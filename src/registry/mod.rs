@@ -35,9 +35,9 @@ pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
 pub use enrolment_code::AgentCode;
 pub use events::{
-    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeRefused,
-    CodeReused, CodeRevoked, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed,
-    LateRenewal, RemovedPairs,
+    AgentDeleted, AgentInvited, ApprovedPlanText, CertificatePromoted, CertificateRecorded,
+    CertificateRetried, CodeRefused, CodeReused, CodeRevoked, DeclarationsApplied, DeclarationsNarrowed,
+    InstanceEnrolled, InstanceRenewed, LateRenewal, RemovedPairs, RollbackText,
 };
 pub use former_names::{DeletedName, FormerNames, NameRefusal};
 pub use narrowing::Narrowing;

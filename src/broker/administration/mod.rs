@@ -17,6 +17,7 @@ mod ledger_readings;
 pub(super) mod narrow;
 pub(super) mod overview;
 pub(super) mod plan;
+mod plan_approval;
 mod plan_id;
 pub(super) mod refusals;
 pub(super) mod simulate;

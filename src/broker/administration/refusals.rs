@@ -10,7 +10,12 @@ use crate::pki::{PeerCertificate, SpiffeId};
 use crate::quota::Note;
 
 /// Codes of refusals that are recorded though the request conflicts with the state of an object.
-const RECORDED_CONFLICTS: [Code; 2] = [code::LAST_ADMIN, code::NAME_RESERVED_BY_OWNER];
+const RECORDED_CONFLICTS: [Code; 4] = [
+    code::LAST_ADMIN,
+    code::NAME_RESERVED_BY_OWNER,
+    code::WIDENING_NEEDS_SECOND_OPERATOR,
+    code::PLAN_APPROVAL_OUTDATED,
+];
 
 /// An operator whose request was refused.
 struct RefusedOperator {

@@ -50,7 +50,8 @@ impl AdminServices {
         uploaded: Uploaded,
         span: &ReplayedSpan,
     ) -> Result<SimulationAnswer, Failure> {
-        let upload = Upload::read(by.operator(), heavy, uploaded).await?;
+        let mut upload = Upload::read(by.operator(), heavy, uploaded).await?;
+        upload.names.widening = false;
         let since = moment("since", Some(&span.since), self.0.state.clock.now())?;
         let (services, before) = (Arc::clone(&self.0), span.before);
         heavy.run(Priority::Ordinary, move |work| services.simulate(&upload, since, before, work)).await
