@@ -229,6 +229,7 @@ fn settings(config: &Config) -> Settings {
         checkpoint_key_life_s: config.checkpoints.key_life_s,
         token_key_life_s: config.tokens.key_life_s,
         tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
+        widening_second_operator: config.policies.widening_second_operator,
     }
 }
 

@@ -18,6 +18,8 @@ pub const APPROVAL_GRANT_S_MAX: u32 = 24 * 3600;
 pub const APPROVAL_USES_MAX: u32 = 100;
 /// Time after which an ended request for approval is forgotten, counted from its opening, in seconds.
 pub const APPROVAL_KEPT_S: i64 = 7 * 24 * 3600;
+/// Time for which the approval of a plan counts, in seconds.
+pub const PLAN_APPROVAL_S: i64 = 24 * 3600;
 /// Maximum number of approvers that a policy can demand.
 pub const APPROVAL_QUORUM_MAX: u32 = 5;
 /// Maximum number of policies that can demand approval of one request.

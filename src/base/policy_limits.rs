@@ -23,6 +23,10 @@ pub const EXPLANATIONS_PER_S: u32 = 1;
 pub const EXPLANATIONS_BURST: u32 = 10;
 /// Maximum number of ledger entries that the search for a decision reads.
 pub const DECISION_ENTRIES_READ_MAX: u64 = 20_000;
+/// Maximum number of ledger entries that one request about earlier declarations reads.
+pub const PAST_DECLARATIONS_READ_MAX: u64 = 20_000;
+/// Maximum number of versions of a policy that one answer lists; others are counted.
+pub const POLICY_VERSIONS_LISTED_MAX: usize = 200;
 /// Smaller requests of denials that are kept, to recognise the requests that accept them.
 pub const OFFERS_KEPT_MAX: usize = 1024;
 /// Maximum number of recorded requests that one request of a simulation replays; the next one continues.

@@ -196,6 +196,11 @@ impl Services {
         {
             let (capabilities, has_secret) =
                 self.state.read(|reading| existing(reading.unconditional(), &denial)).0;
+            let mut facts = denial.basis.facts(principal.roles());
+            if action == "mint" {
+                // Entries of earlier versions do not say whether a request named an audience or actions.
+                facts.target.get_or_insert_default();
+            }
             let event = TokenDenied {
                 agent: principal.name(),
                 instance: principal.instance(),
@@ -208,7 +213,7 @@ impl Services {
                 capabilities,
                 secret: denial.secret.as_ref().filter(|_| has_secret),
                 unrecorded,
-                facts: denial.basis.facts(principal.roles()),
+                facts,
             };
             self.record_refusal(&event, principal.connection()).await;
         }

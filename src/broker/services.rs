@@ -71,6 +71,8 @@ pub struct Settings {
     pub token_key_life_s: i64,
     /// Limits of token lives, and the broker's own audience.
     pub tokens: LifeLimits,
+    /// Whether changes of declarations that give more access need the approval of a second operator.
+    pub widening_second_operator: bool,
 }
 
 /// The services of the use cases. An architecture test lists the files that use each of them.

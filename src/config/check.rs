@@ -12,8 +12,8 @@ use super::found::{Found, all_faults};
 use super::raw::{ConfigError, Raw, RawApprovals, RawCertificates, RawClock, RawConnections};
 use super::settings::{
     ApprovalSettings, Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen,
-    LogFormat, LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
-    WebhookSettings,
+    LogFormat, LogLevel, LogSettings, PolicySettings, Quota, RootKey, Secrets, ServerSettings, Tokens,
+    Upstream, WebhookSettings,
 };
 use crate::base::limits::{
     CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, OPERATOR_LIFE_MAX_S,
@@ -149,6 +149,9 @@ impl Check<'_> {
             },
             upstream: Upstream { allow_networks: self.networks(&raw.upstream.allow_networks)? },
             approvals: ApprovalSettings { webhook: self.webhook(&raw.approvals)? },
+            policies: PolicySettings {
+                widening_second_operator: raw.policies.widening_second_operator.unwrap_or(false),
+            },
             clock: self.clock(&raw.clock)?,
             log: LogSettings {
                 level: raw.log.level.unwrap_or(LogLevel::Info),

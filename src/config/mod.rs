@@ -19,9 +19,9 @@ pub use fault::without_values;
 pub use raw::ConfigError;
 pub use settings::{
     ApprovalSettings, Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen,
-    LogFormat, LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
-    WebhookSettings,
+    LogFormat, LogLevel, LogSettings, PolicySettings, Quota, RootKey, Secrets, ServerSettings, Tokens,
+    Upstream, WebhookSettings,
 };
-pub use source::{Fault, FaultList, Faults, SourceFile, SourcePosition};
+pub use source::{Fault, FaultList, FaultMessage, Faults, SourceFile, SourcePosition};
 pub use tables::{FieldOffsets, Tables};
 pub use written::toml_table;

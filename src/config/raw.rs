@@ -69,6 +69,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) approvals: RawApprovals,
     #[serde(default)]
+    pub(super) policies: RawPolicies,
+    #[serde(default)]
     pub(super) clock: RawClock,
     #[serde(default)]
     pub(super) log: RawLog,
@@ -175,6 +177,12 @@ pub(super) struct RawApprovals {
     pub(super) webhook: Option<Spanned<String>>,
     pub(super) webhook_ca: Option<Spanned<PathBuf>>,
     pub(super) webhook_key: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPolicies {
+    pub(super) widening_second_operator: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -40,6 +40,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// Requests for approval.
     pub approvals: ApprovalSettings,
+    /// Changes of declarations.
+    pub policies: PolicySettings,
     /// Synchronisation of the system clock.
     pub clock: ClockSettings,
     /// The log.
@@ -52,6 +54,13 @@ impl Config {
     pub fn keyring(&self) -> PathBuf {
         self.data_dir.join("keyring")
     }
+}
+
+/// Changes of declarations.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PolicySettings {
+    /// Whether changes that give more access need the approval of a second operator.
+    pub widening_second_operator: bool,
 }
 
 /// Synchronisation of the system clock.

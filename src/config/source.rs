@@ -45,6 +45,48 @@ pub struct Fault {
     #[serde(default)]
     #[schemars(!default)]
     pub message: String,
+    /// Whether the message tells of objects of other owners.
+    #[serde(skip)]
+    pub is_foreign: bool,
+}
+
+/// The message of an error.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FaultMessage {
+    text: String,
+    is_foreign: bool,
+}
+
+impl FaultMessage {
+    /// A message that tells of objects of other owners, present or former: the refusal of such an upload is recorded.
+    #[must_use]
+    pub fn foreign(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_foreign: true }
+    }
+
+    /// The same with the text that `text` makes of it.
+    #[must_use]
+    pub fn map(self, text: impl FnOnce(String) -> String) -> Self {
+        Self { text: text(self.text), ..self }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<String> for FaultMessage {
+    fn from(text: String) -> Self {
+        Self { text, is_foreign: false }
+    }
+}
+
+impl From<&str> for FaultMessage {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
 }
 
 /// The errors in an upload of declaration files.
@@ -71,7 +113,7 @@ pub struct Faults<'a> {
 #[derive(Debug)]
 struct UnlocatedFault {
     place: SourcePosition,
-    message: String,
+    message: FaultMessage,
 }
 
 impl<'a> Faults<'a> {
@@ -82,7 +124,7 @@ impl<'a> Faults<'a> {
     }
 
     /// Adds an error at `place`.
-    pub fn tell(&mut self, place: SourcePosition, message: impl Into<String>) {
+    pub fn tell(&mut self, place: SourcePosition, message: impl Into<FaultMessage>) {
         self.found = self.found.saturating_add(1);
         if self.listed.len() < FAULTS_LISTED_MAX {
             self.listed.push(UnlocatedFault { place, message: message.into() });
@@ -156,11 +198,12 @@ impl<'a> Faults<'a> {
             let (mut walk, objects) = (Positions::of(text), DeclaredObjects::of(text));
             faults.extend(group.iter().map(|UnlocatedFault { place, message }| {
                 let (line, column) = walk.at(place.offset);
+                let FaultMessage { text, is_foreign } = message.clone();
                 let message = match objects.at(place.offset) {
-                    Some(object) => format!("{object}: {message}"),
-                    None => message.clone(),
+                    Some(object) => format!("{object}: {text}"),
+                    None => text,
                 };
-                Fault { file: name.to_owned(), line, column, message }
+                Fault { file: name.to_owned(), line, column, message, is_foreign }
             }));
         }
         let more = found.saturating_sub(faults.len());

@@ -73,7 +73,7 @@ impl CommandFailure {
     #[must_use]
     pub fn at(mut self, faults: &[Fault]) -> Self {
         let place =
-            |Fault { file, line, column, message }: &Fault| format!("{file}:{line}:{column}: {message}");
+            |Fault { file, line, column, message, .. }: &Fault| format!("{file}:{line}:{column}: {message}");
         self.places = faults.iter().map(place).collect();
         self
     }

@@ -93,6 +93,12 @@ impl ApprovalKey {
         self.accepted_seq
     }
 
+    /// The entry by which the operator had enrolled that proposed the key.
+    #[must_use]
+    pub const fn enrolled_seq(&self) -> u64 {
+        self.proposal.enrolled_seq
+    }
+
     /// The operator that accepted the key, or `host uid N`.
     #[must_use]
     pub fn accepted_by(&self) -> &str {

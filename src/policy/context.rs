@@ -90,6 +90,7 @@ impl<'a> DecisionContext<'a> {
             request: self.digests.tag(canonical),
             life_s: None,
             since_sensitive_read_s: None,
+            target: None,
             is_frozen: self.records.is_frozen,
         }
     }

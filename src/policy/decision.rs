@@ -5,7 +5,7 @@ use super::policy_refusal::PolicyRefusal;
 use super::smaller_request::SmallerRequest;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
-use crate::base::{CapabilityName, DecisionId, RequestFacts, RoleName, SecretName};
+use crate::base::{CapabilityName, DecisionId, RequestFacts, RequestTarget, RoleName, SecretName};
 use crate::crypto::Digest;
 
 /// The outcome. `Constrain` is an `Allow` that grants less than the request, with the reasons.
@@ -132,6 +132,8 @@ pub struct Basis {
     pub life_s: Option<u32>,
     /// The time since the agent last read a secret of the sensitivity `high`, in seconds, if a policy tests it.
     pub since_sensitive_read_s: Option<u32>,
+    /// The audience and the actions that a request for a token names, if it names one.
+    pub target: Option<RequestTarget>,
     /// Whether the broker is frozen.
     pub(super) is_frozen: bool,
 }
@@ -141,7 +143,8 @@ impl Basis {
     #[must_use]
     pub fn facts<'a>(&self, roles: &'a BTreeSet<RoleName>) -> RequestFacts<'a> {
         let since_sensitive_read_s = self.since_sensitive_read_s;
-        RequestFacts { since_sensitive_read_s, ..RequestFacts::new(roles, self.life_s) }
+        let target = self.target.clone();
+        RequestFacts { since_sensitive_read_s, target, ..RequestFacts::new(roles, self.life_s) }
     }
 }
 

@@ -10,10 +10,11 @@ use super::judged_mint::{JudgedMint, MintTerms, audience_of, judge_mint};
 use super::left_out::LeftOut;
 use super::mint_request::{AskedGrant, MintRequest};
 use super::remedy::smaller_request;
+use super::request_target::target_of;
 use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
-use crate::base::code;
+use crate::base::code::{self, Code};
 use crate::base::{ApprovalId, Audience, CapabilityName, ClockReading};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
@@ -91,6 +92,10 @@ impl AgentAct for Mint {
     }
 }
 
+/// Codes of approvals that help no more, so that a denial names a smaller request.
+const ENDED_APPROVAL: [Code; 4] =
+    [code::APPROVAL_USED, code::APPROVAL_DENIED, code::APPROVAL_EXPIRED, code::APPROVAL_WITHDRAWN];
+
 /// Decides on a token.
 ///
 /// The token gets the requested capabilities that are declared and held by the agent's roles. Others are left out, with a
@@ -103,7 +108,8 @@ pub fn decide_mint(
 ) -> Decision<Mint> {
     let requester = Requester::of(&principal);
     let JudgedMint { rules, judged, draft } = judge_mint(context, &requester, request);
-    let basis = request.basis(context, &principal, rules);
+    let target = target_of(context, request);
+    let basis = Basis { target, ..request.basis(context, &principal, rules) };
     let draft = match draft {
         Ok(draft) => draft,
         Err(refusal) => {
@@ -119,7 +125,11 @@ pub fn decide_mint(
     let asked = draft.asked(request, context.limits);
     let used = match judge_approval(context, &principal, request, &judged, asked) {
         Ok(used) => used,
-        Err(unapproved) => return Decision::deny_unapproved(basis, unapproved, &request.scope),
+        Err(unapproved) => {
+            let has_ended = ENDED_APPROVAL.contains(&unapproved.code);
+            let remedy = || has_ended.then(|| smaller_request(context, &requester, request, false)).flatten();
+            return Decision::deny_unapproved(basis, unapproved, &request.scope).with_remedy(remedy);
+        }
     };
     let approval = used.map(|used| used.id);
     let terms = draft.terms(context, request, used.and_then(|used| used.life_max_s));
@@ -162,7 +172,8 @@ pub fn decide_again(
     let resource = Some(minted.audience.clone());
     let (life_s, asked) = (Some(minted.life_s), AskedGrant::default());
     let request = MintRequest { scope, resource, life_s, details: None, approval, asked };
-    let basis = request.basis(context, &principal, granted.rules);
+    let target = target_of(context, requested);
+    let basis = Basis { target, ..request.basis(context, &principal, granted.rules) };
     if let Some(refusal) = judged.first_refusal() {
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
     }

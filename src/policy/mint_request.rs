@@ -51,6 +51,11 @@ impl RequestedActions {
         self.0.insert(capability, action);
     }
 
+    /// The actions, by capability.
+    pub(super) fn actions(&self) -> impl Iterator<Item = (&CapabilityName, Access)> {
+        self.0.iter().map(|(name, action)| (name, *action))
+    }
+
     fn permit(&self, capability: &Capability) -> bool {
         self.0.get(&capability.name).is_none_or(|action| *action == capability.access)
     }

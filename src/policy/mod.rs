@@ -25,6 +25,7 @@ mod operator;
 mod policy_refusal;
 mod refusal;
 mod remedy;
+mod request_target;
 mod requester;
 mod reveal;
 mod right;
@@ -61,7 +62,7 @@ pub use right::{
     Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,
     DeleteAgents, EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents,
     InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadApprovals, ReadDeclared,
-    ReadIncidents, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys,
+    ReadIncidents, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadPolicySets, ReadSecretNames, ReadSigningKeys,
     RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
     SimulateDeclarations, StoreSecrets, Unauthorised, VoteApprovals, authorise,
 };

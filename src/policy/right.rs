@@ -120,6 +120,9 @@ rights! {
     ReadMetrics = "read-metrics", [Admin, Security, Auditor, Metrics], Everything, Yes;
     /// Listing operators.
     ReadOperators = "read-operators", [Admin, Security, Auditor], Everything, Yes;
+    /// Listing earlier sets of policies, and reading their rules. The scope `all` is required, because a set has the policies of
+    /// all owners.
+    ReadPolicySets = "read-policy-sets", [Admin, Security, Auditor], Everything, Yes;
     /// Listing the generations of the signing keys.
     ReadSigningKeys = "read-signing-keys", [Admin, Security, Auditor], Everything, Yes;
     /// Preparing, activating, tainting and revoking generations of the signing keys.

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::requester::Requester;
 use super::reveal::JudgedReveal;
 use crate::base::code;
-use crate::base::{CapabilityName, PolicyName, RoleName};
+use crate::base::{CapabilityName, PolicyName, RequestOutcome, RoleName};
 use crate::registry::Role;
 use crate::rules::{Action, TracedPolicy};
 
@@ -60,14 +60,14 @@ pub enum TrialOutcome {
 }
 
 impl TrialOutcome {
-    /// The word for it.
+    /// The kind of the outcome.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn kind(&self) -> RequestOutcome {
         match self {
-            Self::Allowed { .. } => "allow",
-            Self::Constrained { .. } => "constrain",
-            Self::NeedsApproval(_) => "approval",
-            Self::Denied(_) => "deny",
+            Self::Allowed { .. } => RequestOutcome::Allow,
+            Self::Constrained { .. } => RequestOutcome::Constrain,
+            Self::NeedsApproval(_) => RequestOutcome::Approval,
+            Self::Denied(_) => RequestOutcome::Deny,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::base::{
     AgentName, Audience, CapabilityName, EnvironmentName, NameError, OwnerName, Person, PersonError,
     RoleName, Scope, SecretName,
 };
-use crate::config::{FaultList, Faults, SourcePosition, Tables};
+use crate::config::{FaultList, FaultMessage, Faults, SourcePosition, Tables};
 
 /// All that a set of files declares, each with its place.
 #[derive(Debug, Default)]
@@ -201,7 +201,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn fault(&mut self, place: SourcePosition, message: impl Into<String>) {
+    fn fault(&mut self, place: SourcePosition, message: impl Into<FaultMessage>) {
         self.faults.tell(place, message);
     }
 

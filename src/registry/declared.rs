@@ -143,6 +143,14 @@ impl Declarations {
         self.roles.get(name)
     }
 
+    /// The names of the capabilities that these roles hold: as often as roles hold them.
+    pub fn capabilities_of<'d, 'r>(
+        &'d self,
+        roles: impl IntoIterator<Item = &'r RoleName>,
+    ) -> impl Iterator<Item = &'d CapabilityName> {
+        roles.into_iter().filter_map(|name| self.role(name)).flat_map(|role| &role.capabilities)
+    }
+
     /// The environment of this capability, if it has one.
     #[must_use]
     pub fn environment_of(&self, capability: &CapabilityName) -> Option<&EnvironmentName> {

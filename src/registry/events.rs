@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::narrowing::Narrowing;
 use super::plan::PlannedChange;
 use crate::base::{
-    AgentId, AgentName, CapabilityName, CodeId, InstanceId, OperatorName, OwnerName, Person, RoleName,
+    AgentId, AgentName, CapabilityName, CodeId, InstanceId, OperatorName, OwnerName, Person, PolicyName,
+    RoleName,
 };
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -23,6 +24,43 @@ pub struct DeclarationsApplied<'a> {
     /// SHA-256 of all capabilities, roles and policies from here on, in hex. It covers no agents: an entry can have the
     /// roles of an agent in `changes`.
     pub snapshot: String,
+    /// The earlier version that the application brings back, if it is a rollback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackText<'a>>,
+    /// The second operator that approved the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<ApprovedPlanText<'a>>,
+}
+
+/// The earlier version that a rollback brings back.
+#[derive(Debug, Serialize)]
+pub struct RollbackText<'a> {
+    /// The policy; absent for all policies, environments and groups of approvers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<&'a PolicyName>,
+    /// The hash of the version, in hex.
+    pub to: String,
+}
+
+/// The approval of a plan by a second operator.
+#[derive(Debug, Serialize)]
+pub struct ApprovedPlanText<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The person who the operator is.
+    pub person: &'a Person,
+    /// The fingerprint of the approval key, in hex.
+    pub approval_key: String,
+    /// The digest of the plan, in hex; the id of the plan is its first half.
+    pub plan: String,
+    /// The entry as of which the plan was made.
+    pub seq: u64,
+    /// The end of the approval.
+    pub expires_at: String,
+    /// The digest that the operator signed, in hex.
+    pub digest: &'a str,
+    /// The signature, base64url.
+    pub signature: String,
 }
 
 /// An agent was invited: an enrolment code was made for it.

@@ -35,15 +35,15 @@ pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
 pub use enrolment_code::AgentCode;
 pub use events::{
-    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeRefused,
-    CodeReused, CodeRevoked, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed,
-    LateRenewal, RemovedPairs,
+    AgentDeleted, AgentInvited, ApprovedPlanText, CertificatePromoted, CertificateRecorded,
+    CertificateRetried, CodeRefused, CodeReused, CodeRevoked, DeclarationsApplied, DeclarationsNarrowed,
+    InstanceEnrolled, InstanceRenewed, LateRenewal, RemovedPairs, RollbackText,
 };
 pub use former_names::{DeletedName, FormerNames, NameRefusal};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
 pub use plan::{Action, ChangedValue, Noun, Plan, PlannedChange, PlannedMoves, PlannedTies, draw};
 pub(crate) use plan_context::absent_secret;
-pub use plan_context::{ANOTHER_OWNER, ForeignNames, PlanContext, SecretFacts, Undeclared};
+pub use plan_context::{ForeignNames, PlanContext, SecretFacts, Undeclared};
 pub use removals::Removals;
 pub use state::{CERTIFICATES, RENEWED_CERTIFICATES, Registry};

@@ -12,7 +12,7 @@ use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{
     AgentName, Audience, CapabilityName, EnvironmentName, OwnerName, Person, RoleName, Sensitivity,
 };
-use crate::config::{FaultList, Faults, SourceFile, SourcePosition};
+use crate::config::{FaultList, FaultMessage, Faults, SourceFile, SourcePosition};
 pub use crate::wire::{ChangedValue, DeclaredKind as Noun, PlannedAction as Action, PlannedChange};
 
 /// The difference between what is declared and what there is.
@@ -68,7 +68,7 @@ pub fn draw(
     files: &[SourceFile],
 ) -> Result<Plan, FaultList> {
     let mut faults = Faults::of(files, ground.work);
-    let mut report = |place: SourcePosition, message: String| faults.tell(place, message);
+    let mut report = |place: SourcePosition, message: FaultMessage| faults.tell(place, message);
     out_of_reach(ground, declaration, &mut report);
     turned(ground, declaration, &mut report);
     dangling(ground, declaration, unnamed, &mut report);

@@ -11,7 +11,7 @@ use crate::base::{
     AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, NearNames, OwnerName, RoleName,
     Scope, SecretName, Sensitivity, refusal_within,
 };
-use crate::config::SourcePosition;
+use crate::config::{FaultMessage, SourcePosition};
 
 /// The context of a plan: the present objects in an operator's scope.
 #[derive(Clone, Copy)]
@@ -107,7 +107,7 @@ impl fmt::Debug for PlanContext<'_> {
 pub(super) fn out_of_reach(
     ground: &PlanContext<'_>,
     declaration: &Declaration,
-    report: &mut dyn FnMut(SourcePosition, String),
+    report: &mut dyn FnMut(SourcePosition, FaultMessage),
 ) {
     if ground.foreign_names == ForeignNames::Hidden {
         return;
@@ -118,19 +118,19 @@ pub(super) fn out_of_reach(
     let mut judge = |thing: Owned, place: SourcePosition, is_there: bool| {
         let message = match (is_there, ground.reaches(&thing)) {
             (true, true) => return,
-            (true, false) => "an object of another owner has this name",
+            (true, false) => FaultMessage::foreign("an object of another owner has this name"),
             (false, _) => match former.keeps(ground.scope, &thing, live) {
                 None => {
                     live = live.saturating_add(usize::from(!former.knows(&thing)));
                     return;
                 }
-                Some(NameRefusal::Deleted) => NAME_DELETED,
-                Some(NameRefusal::OfAnother) => NAME_LEFT,
-                Some(NameRefusal::NoRoom) => NAME_TOO_MANY,
-                Some(NameRefusal::Full) => NAME_FULL,
+                Some(NameRefusal::Deleted) => NAME_DELETED.into(),
+                Some(NameRefusal::OfAnother) => FaultMessage::foreign(NAME_LEFT),
+                Some(NameRefusal::NoRoom) => NAME_TOO_MANY.into(),
+                Some(NameRefusal::Full) => NAME_FULL.into(),
             },
         };
-        report(place, message.to_owned());
+        report(place, message);
     };
     for (name, (_, place)) in &declaration.capabilities {
         judge(Owned::Capability(name.clone()), *place, declared.capability(name).is_some());
@@ -150,7 +150,7 @@ fn audiences_out_of_reach(
     ground: &PlanContext<'_>,
     declaration: &Declaration,
     mut live: usize,
-    report: &mut dyn FnMut(SourcePosition, String),
+    report: &mut dyn FnMut(SourcePosition, FaultMessage),
 ) {
     let wanted = declaration.capabilities.values().filter_map(|(capability, place)| {
         let Delivery::Mint { audience } = &capability.delivery else { return None };
@@ -167,9 +167,11 @@ fn audiences_out_of_reach(
     let mut seen = BTreeSet::new();
     for (audience, place) in wanted.chain(served) {
         let message = if foreign.contains(audience) {
-            "the `audience` belongs to a capability or a resource server of another owner"
+            FaultMessage::foreign(
+                "the `audience` belongs to a capability or a resource server of another owner",
+            )
         } else if *ground.scope != Scope::Everything && *audience == *ground.broker {
-            BROKER_AUDIENCE
+            BROKER_AUDIENCE.into()
         } else {
             if seen.contains(audience) {
                 continue;
@@ -180,17 +182,14 @@ fn audiences_out_of_reach(
                     live = live.saturating_add(usize::from(!former.knows_audience(audience)));
                     continue;
                 }
-                Some(NameRefusal::Deleted | NameRefusal::OfAnother) => AUDIENCE_LEFT,
-                Some(NameRefusal::NoRoom) => AUDIENCE_TOO_MANY,
-                Some(NameRefusal::Full) => AUDIENCE_FULL,
+                Some(NameRefusal::Deleted | NameRefusal::OfAnother) => FaultMessage::foreign(AUDIENCE_LEFT),
+                Some(NameRefusal::NoRoom) => AUDIENCE_TOO_MANY.into(),
+                Some(NameRefusal::Full) => AUDIENCE_FULL.into(),
             }
         };
-        report(*place, message.to_owned());
+        report(*place, message);
     }
 }
-
-/// Words of every error in declarations that tells of an object of another owner, or of a former one.
-pub const ANOTHER_OWNER: &str = "another owner";
 
 const NAME_DELETED: &str = "an agent or a resource server of this name was deleted, and the name stays reserved: choose another name";
 const NAME_LEFT: &str = "this name belonged to another owner: choose another name, or ask an operator with the scope `all` to declare it";
@@ -208,16 +207,14 @@ pub(super) fn still_named(
     ground: &PlanContext<'_>,
     removed_capabilities: &[CapabilityName],
     removed_roles: &[RoleName],
-    report: &mut dyn FnMut(SourcePosition, String),
+    report: &mut dyn FnMut(SourcePosition, FaultMessage),
 ) {
     let at = SourcePosition::UPLOAD;
     let mut refuse = |noun: &str, name: &str, by: &str| {
-        report(
-            at,
-            format!(
-                "{noun} `{name}` cannot be removed: {by} of another owner names it; ask an operator with the scope `all` to change that {by} first"
-            ),
+        let message = format!(
+            "{noun} `{name}` cannot be removed: {by} of another owner names it; ask an operator with the scope `all` to change that {by} first"
         );
+        report(at, FaultMessage::foreign(message));
     };
     if *ground.scope == Scope::Everything {
         return;
@@ -243,7 +240,7 @@ pub(super) fn still_named(
 pub(super) fn turned(
     ground: &PlanContext<'_>,
     declaration: &Declaration,
-    report: &mut dyn FnMut(SourcePosition, String),
+    report: &mut dyn FnMut(SourcePosition, FaultMessage),
 ) {
     for (name, (_, place)) in &declaration.agents {
         let there = ground.agent(name).map(Agent::kind);
@@ -252,7 +249,7 @@ pub(super) fn turned(
             (Some(AgentKind::ResourceServer), false) => "a resource server",
             (Some(AgentKind::Agent), false) | (Some(AgentKind::ResourceServer), true) | (None, _) => continue,
         };
-        report(*place, format!("{noun} of this name exists: remove it first, or choose another name"));
+        report(*place, format!("{noun} of this name exists: remove it first, or choose another name").into());
     }
 }
 
@@ -266,17 +263,17 @@ const OTHER_OWNER: &str = "the `secret` has the sensitivity `high`, so only capa
 
 /// The fault of a declaration whose secret is not among the objects of `scope`. To an operator with an owner it does not say
 /// whether another owner has the secret.
-pub(crate) fn absent_secret(secret: &SecretName, scope: &Scope) -> String {
+pub(crate) fn absent_secret(secret: &SecretName, scope: &Scope) -> FaultMessage {
     match scope {
         Scope::Everything => {
-            format!("secret `{secret}` does not exist: store it first (`keyward secret put {secret}`)")
+            format!("secret `{secret}` does not exist: store it first (`keyward secret put {secret}`)").into()
         }
         Scope::Owner(owner) => {
             let absent = refusal_within(owner.as_str(), &format!("there is no secret `{secret}`"));
-            format!(
+            FaultMessage::foreign(format!(
                 "{absent}: an operator with the scope `all` sees whether it exists with another owner or with none \
                  (`keyward secret show {secret}`); a new one is stored with `keyward secret put {secret} --owner {owner}`"
-            )
+            ))
         }
     }
 }
@@ -322,7 +319,7 @@ pub(super) fn dangling(
     ground: &PlanContext<'_>,
     declaration: &Declaration,
     unnamed: Undeclared,
-    report: &mut dyn FnMut(SourcePosition, String),
+    report: &mut dyn FnMut(SourcePosition, FaultMessage),
 ) {
     let kept = unnamed == Undeclared::Keep;
     let known = KnownNames { ground, declaration, kept };
@@ -336,15 +333,14 @@ pub(super) fn dangling(
         match (ground.secret)(secret) {
             None => report(
                 *place,
-                format!(
-                    "{}; or declare a `[[rotation]]` that makes its first value",
-                    absent_secret(secret, ground.scope)
-                ),
+                absent_secret(secret, ground.scope).map(|absent| {
+                    format!("{absent}; or declare a `[[rotation]]` that makes its first value")
+                }),
             ),
             // Its secret may have become so later: a capability that stays as it is can be declared again.
             Some(_) if is_unchanged(ground, capability, owner) => {}
             Some(secret) if secret.sensitivity == Sensitivity::High && secret.owner.as_ref() != owner => {
-                report(*place, OTHER_OWNER.to_owned());
+                report(*place, OTHER_OWNER.into());
             }
             Some(_) => {}
         }
@@ -356,13 +352,13 @@ pub(super) fn dangling(
             let message = format!(
                 "environment `{environment}` is not declared: declare it with an `[[environment]]`, or correct the name{near}"
             );
-            report(*place, message);
+            report(*place, message.into());
         }
     }
     for (instead, place) in declaration.instead.values() {
         if !known.has_capability(instead) {
             let near = near.of(instead.as_str(), known.capabilities());
-            report(*place, format!("`instead` names capability `{instead}`, which is not declared{near}"));
+            report(*place, format!("`instead` names capability `{instead}`, which is not declared{near}").into());
         }
     }
     for (role, place) in declaration.roles.values() {
@@ -372,7 +368,7 @@ pub(super) fn dangling(
         for name in &role.capabilities {
             if !known.has_capability(name) {
                 let near = near.of(name.as_str(), known.capabilities());
-                report(*place, format!("this role names capability `{name}`, which is not declared{near}"));
+                report(*place, format!("this role names capability `{name}`, which is not declared{near}").into());
             }
         }
     }
@@ -383,7 +379,7 @@ pub(super) fn dangling(
         for name in &agent.roles {
             if !known.has_role(name) {
                 let near = near.of(name.as_str(), known.roles());
-                report(*place, format!("this agent names role `{name}`, which is not declared{near}"));
+                report(*place, format!("this agent names role `{name}`, which is not declared{near}").into());
             }
         }
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::agent::Agent;
 use super::agent_spec::AgentSpec;
+use super::declared::Declarations;
 use super::effect::Effect;
 use super::owners::Owned;
 use super::state::Registry;
@@ -31,5 +32,12 @@ impl Registry {
             }
         }
         reduced
+    }
+
+    /// The same with these declarations of capabilities and roles.
+    #[must_use]
+    pub fn declaring(mut self, declarations: &Arc<Declarations>) -> Self {
+        self.declarations = Arc::clone(declarations);
+        self
     }
 }

@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::declared::Policy;
 use super::facts::{AgentFacts, CapabilityFacts};
-use super::rule::{PrincipalScope, ResourceScope, Rule};
+use super::rule::Rule;
 use super::verdict::PolicyOutcome;
 
 impl Rule {
@@ -50,20 +50,7 @@ impl Policy {
     /// Whether its head fits requests of this agent for this capability, by any action.
     #[must_use]
     pub fn can_concern(&self, agent: &AgentFacts<'_>, capability: &CapabilityFacts<'_>) -> bool {
-        if self.owner.is_some() && self.owner.as_ref() != capability.owner {
-            return false;
-        }
-        let head = self.rule.head();
-        let fits = match &head.principal {
-            PrincipalScope::Any => true,
-            PrincipalScope::Agent(name) => name == agent.name,
-            PrincipalScope::Role(name) => agent.roles.contains(name),
-        };
-        fits && match &head.resource {
-            ResourceScope::Any => true,
-            ResourceScope::Capability(name) => name == capability.name,
-            ResourceScope::Environment(name) => capability.environment == Some(name),
-        }
+        self.unfit(agent, capability, None).is_none()
     }
 }
 

@@ -153,7 +153,9 @@ impl Rule {
         self.0.compiled.as_ref().is_some_and(|compiled| compiled.tests_past_reads)
     }
 
-    pub(super) fn digest(&self) -> Digest {
+    /// SHA-256 of the text: the hash of this version.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
         self.0.digest
     }
 

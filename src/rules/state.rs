@@ -161,6 +161,12 @@ impl Rules {
         }
     }
 
+    /// The hash of all policies, environments and groups of approvers; `None` without any.
+    #[must_use]
+    pub const fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
     /// Applies an effect.
     pub fn apply(&mut self, effect: &Effect) {
         match effect {

@@ -11,7 +11,7 @@ use super::follow::InMemoryState;
 use super::lock_mark::lock_mark;
 use super::newest::NewestSnapshot;
 use super::posted::SearchedLedger;
-use super::rebuild::{RebuiltIndex, projection};
+use super::rebuild::{RebuiltIndex, effects_of, projection};
 use crate::base::Sensitive;
 use crate::index::IndexTree;
 use crate::keyring::{Keyring, KeyringError};
@@ -199,6 +199,14 @@ impl<W: StoredState> Store<W> {
     /// [`ReadError`] when the ledger is damaged there.
     pub fn entries(&self, from: u64, max: usize) -> Result<Vec<Entry>, ReadError> {
         self.ledger.read(from, max)
+    }
+
+    /// The state changes of `entry`, which this store has read.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the entry is damaged, or a later version wrote it.
+    pub fn effects(&self, entry: &Entry) -> Result<Vec<W::Effect>, ReadError> {
+        effects_of::<W>(&self.ledger, entry)
     }
 
     /// The index in which entries are searched.

@@ -11,6 +11,15 @@ pub(super) fn projection<W: StoredState>(ledger: &Ledger, entry: &Entry) -> Resu
     projected::<W>(ledger.delta(entry)?.expose()).map_err(ReadError::Io)
 }
 
+/// The state changes of `entry`, which this ledger has read back.
+pub(super) fn effects_of<W: StoredState>(
+    ledger: &Ledger,
+    entry: &Entry,
+) -> Result<Vec<W::Effect>, ReadError> {
+    let delta = ledger.delta(entry)?;
+    decode::<W::Effect>(delta.expose()).map_err(|why| ReadError::Io(why.to_string()))
+}
+
 fn projected<W: StoredState>(delta: &[u8]) -> Result<Projection, String> {
     let mut projection = Projection::default();
     for effect in &decode::<W::Effect>(delta).map_err(|why| why.to_string())? {

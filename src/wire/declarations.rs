@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, Optional, endpoints};
-use super::object::objects;
+use super::object::{object, objects};
+use super::plan_approvals::{PlanApprovalBody, PlanToApproveAnswer, RollbackBody};
 use super::rotations::{FindingAnswer, UpstreamCheckAnswer};
 use super::status::FixedText;
 use crate::base::limits::DECLARATION_BYTES_MAX;
@@ -30,6 +31,9 @@ pub struct DeclareBody {
     pub files: Vec<DeclarationFileBody>,
     #[serde(default)]
     pub prune: bool,
+    /// The earlier version that the files bring back: the approval of the plan by a second operator is one of it.
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackBody>,
 }
 
 /// A [`DeclareBody`] that changes the declarations.
@@ -46,6 +50,20 @@ pub struct ApplyBody {
     /// Confirms that the changes give more access than before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub widen: bool,
+    /// The approval of the plan by a second operator.
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
+    pub approval: Option<PlanApprovalBody>,
+    /// The earlier version that the files bring back: the broker checks that they do, and records it.
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackBody>,
+}
+
+impl ApplyBody {
+    /// The body that applies these declarations without further options.
+    #[must_use]
+    pub fn of(DeclareBody { files, prune, rollback }: DeclareBody) -> Self {
+        Self { files, prune, plan: None, widen: false, approval: None, rollback }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -75,6 +93,10 @@ pub struct AppliedAnswer {
     /// What a plan makes newly reachable; absent if that is nothing, and from the response to an apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub widening: Option<WideningAnswer>,
+    /// What a second operator signs to approve a plan; absent if this broker demands no second operator for it, and from the
+    /// response to an apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_approve: Option<PlanToApproveAnswer>,
     /// Owners that no object and no operator had before: their names may be misspelt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new_owners: Vec<NewOwnerAnswer>,
@@ -113,6 +135,7 @@ impl AppliedAnswer {
             plan: None,
             losses: None,
             widening: None,
+            to_approve: None,
             new_owners: Vec::new(),
             unchanged: Vec::new(),
         }
@@ -136,7 +159,9 @@ pub struct WidenedAnswer {
     /// The agent; absent for all agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentName>,
-    pub capability: CapabilityName,
+    /// The capability; absent for a policy that restricts less and concerns no request of a present agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<CapabilityName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
     /// `granted`, `policy-removed`, `policy-changed` (the new rule is less strict, or cannot be compared), `facts-changed`

@@ -73,10 +73,23 @@ pub struct ExplanationAnswer {
     /// The rules that determined the decision, as the entry says.
     pub rules: Vec<String>,
     pub now: DecidedNowAnswer,
+    /// By the declarations that decided, if the present ones are others; absent also if the broker cannot read all entries that
+    /// made them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<ExplainedThenAnswer>,
+    /// By the present declarations.
     pub capabilities: Vec<ExplainedCapabilityAnswer>,
     /// Absent if the request is allowed now, or if no single change would allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<AllowingChangeAnswer>,
+}
+
+/// The rules that decided, if they have changed since. Owners, persons and sensitivities are the present ones.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ExplainedThenAnswer {
+    /// The ledger entry that made these declarations.
+    pub seq: u64,
+    pub capabilities: Vec<ExplainedCapabilityAnswer>,
 }
 
 /// A requested capability.

@@ -21,6 +21,11 @@ pub(super) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -
     Ok(objects.into_iter().map(|object| object.0).collect())
 }
 
+/// A field with an object, or with none.
+pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(from)?.map(|object| object.0))
+}
+
 struct FieldVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for FieldVisitor<T> {
@@ -45,6 +50,8 @@ mod tests {
         name: String,
         #[serde(default, deserialize_with = "objects")]
         inner: Vec<Inner>,
+        #[serde(default, deserialize_with = "object")]
+        one: Option<Inner>,
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -56,8 +63,18 @@ mod tests {
     fn an_array_is_no_object_at_any_depth() {
         let read = |text: &str| serde_json::from_str::<Object<Outer>>(text).map(|object| object.0);
         let good = read(r#"{"name":"a","inner":[{"text":"b"}]}"#).unwrap();
-        assert_eq!(good, Outer { name: "a".to_owned(), inner: vec![Inner { text: "b".to_owned() }] });
-        for bad in [r#"["a"]"#, r#"["a",[]]"#, r#"{"name":"a","inner":[["b"]]}"#, r#""a""#, "null"] {
+        let inner = vec![Inner { text: "b".to_owned() }];
+        assert_eq!(good, Outer { name: "a".to_owned(), inner, one: None });
+        let one = read(r#"{"name":"a","one":{"text":"b"}}"#).unwrap().one;
+        assert_eq!(one, Some(Inner { text: "b".to_owned() }));
+        for bad in [
+            r#"{"name":"a","one":["b"]}"#,
+            r#"["a"]"#,
+            r#"["a",[]]"#,
+            r#"{"name":"a","inner":[["b"]]}"#,
+            r#""a""#,
+            "null",
+        ] {
             assert!(read(bad).unwrap_err().is_data(), "{bad}");
         }
         let unknown = read("{\"name\":\"a\",\n\"x\":1}").unwrap_err();

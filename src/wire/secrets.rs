@@ -160,6 +160,9 @@ pub enum VersionAction {
 #[serde(deny_unknown_fields)]
 pub struct SensitivityBody {
     pub sensitivity: Sensitivity,
+    /// Confirms that capabilities deliver the secret under fewer restrictions than before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub widen: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

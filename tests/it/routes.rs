@@ -220,6 +220,7 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "approval_key_unknown",
             "operator_without_person",
             "policy_unknown",
+            "policy_version_unknown",
             "decision_unknown",
         ];
         assert!(reply.status < 400 || behind.contains(&reply.code().as_str()), "{route:?}: {}", reply.text());

@@ -14,7 +14,7 @@ async fn put(broker: &TestBroker, name: &str, headers: &[(&str, &str)]) -> Reply
 }
 
 async fn classify(broker: &TestBroker, sensitivity: &str) -> Reply {
-    let body = json!({ "sensitivity": sensitivity });
+    let body = json!({ "sensitivity": sensitivity, "widen": sensitivity == "ordinary" });
     broker.operator().post_json("/v1/secret-sensitivity/github/app", &body).await
 }
 
@@ -199,4 +199,23 @@ async fn a_value_is_stored_with_a_higher_sensitivity_and_never_with_a_lower_one(
     let body = json!({ "sensitivity": "secret" });
     refused(&broker.operator().post_json("/v1/secret-sensitivity/a", &body).await, 400, "json_invalid");
     refused(&classify(&broker, "high").await, 404, "secret_unknown");
+}
+
+#[tokio::test]
+async fn lower_sensitivity_of_a_delivered_secret_is_confirmed() {
+    // Given a secret of the sensitivity `high` that a capability delivers
+    let (broker, _agent) = broker().await;
+    classified(&broker, "high").await;
+    // When it gets a lower one without a confirmation, then the refusal names the capability
+    let body = json!({ "sensitivity": "ordinary" });
+    let reply = broker.operator().post_json("/v1/secret-sensitivity/github/app", &body).await;
+    refused(&reply, 409, "widening_not_confirmed");
+    assert!(reply.text().contains("capability `github.repo.read`"), "{}", reply.text());
+    let listed = broker.operator().get("/v1/secrets/github/app").await.json();
+    assert_eq!(listed["sensitivity"], "high");
+    // The twins: with it, and a secret that no capability delivers
+    classified(&broker, "ordinary").await;
+    assert_eq!(put(&broker, "b", &[("keyward-sensitivity", "high")]).await.status, 201);
+    let reply = broker.operator().post_json("/v1/secret-sensitivity/b", &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
 }

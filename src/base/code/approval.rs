@@ -73,6 +73,21 @@ super::codes! {
     APPROVER_NOT_IN_GROUP "approver_not_in_group" Denied:
         "the operator does not belong to the group of approvers that the policy names",
         "ask a member of the group; `keyward approval show ID` names the group and its escalation";
+    WIDENING_NEEDS_SECOND_OPERATOR "widening_needs_second_operator" Conflict:
+        "the changes give more access, and this broker demands the approval of a second operator for that; nothing was changed",
+        "another person with the right to apply runs `keyward plan -f FILE --approve --out plan-approval.json`; then: `keyward apply -f FILE --widen --approved plan-approval.json`";
+    PLAN_APPROVAL_OUTDATED "plan_approval_outdated" Conflict:
+        "the approval is one of another plan, or declarations were applied since; nothing was changed",
+        "plan again with the same files and have the second operator approve again: `keyward plan -f FILE --approve --out FILE`";
+    PLAN_APPROVAL_EXPIRED "plan_approval_expired" Denied:
+        "the approval of the plan is older than 24 hours; nothing was changed",
+        "have the second operator approve again: `keyward plan -f FILE --approve --out FILE`";
+    PLAN_APPROVAL_MALFORMED "plan_approval_malformed" Invalid:
+        "the approval of a plan is not one that `keyward plan --approve` wrote",
+        "use the file of `keyward plan -f FILE --approve --out FILE` as it is";
+    PLAN_APPROVAL_NOT_NEEDED "plan_approval_not_needed" Conflict:
+        "the plan needs no approval: it gives no more access than before, or this broker demands no second operator",
+        "apply it: `keyward apply -f FILE`";
     APPROVAL_KEY_MISSING "approval_key_missing" Denied:
         "the operator has no approval key that another admin or the host has accepted",
         "make one with `keyward approval key create`, and have another admin accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`";

@@ -25,6 +25,12 @@ super::codes! {
     POLICY_UNKNOWN "policy_unknown" NotFound:
         "there is no policy of this name",
         "check the name: `keyward policy list` shows the policies";
+    POLICY_VERSION_UNKNOWN "policy_version_unknown" NotFound:
+        "the ledger has no such version of the policy within your scope",
+        "`keyward policy history NAME` lists the versions of a policy with their hashes; `keyward policy history` those of all policies together";
+    ROLLBACK_DIFFERS "rollback_differs" Conflict:
+        "the application would not make the version that the rollback names",
+        "use `keyward policy rollback`, which makes the declarations from the ledger";
     WIDENING_NOT_CONFIRMED "widening_not_confirmed" Conflict:
         "the application gives more access than before, and the request does not confirm this; nothing was changed",
         "read what becomes reachable (`keyward plan -f FILE`), then add `--widen` to `keyward apply`";

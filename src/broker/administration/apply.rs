@@ -2,7 +2,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::plan_id::{is_plan_id, plan_id};
+use super::plan_approval::{ApprovedDigests, ApprovedPlan, SecondOperator};
+use super::plan_id::{is_plan_id, plan_digest, plan_id};
 use super::upload::{Upload, Uploaded};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::EVENT_BYTES_MAX;
@@ -14,16 +15,18 @@ use crate::broker::declarations::losses::{Loss, losses};
 use crate::broker::declarations::section::{Effects, NewAgent, PlanRules, SectionContext, SectionPlan};
 use crate::broker::declarations::widening::Widening;
 use crate::broker::failure::Failure;
+use crate::broker::policies::versions::RolledBack;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
+use crate::crypto::Digest;
 use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::ledger::AppendError;
 use crate::policy::{Authorised, Declare, Right};
 use crate::registry::{
-    Action, DeclarationsApplied, DeclarationsNarrowed, ForeignNames, PlannedChange, Undeclared,
+    Action, DeclarationsApplied, DeclarationsNarrowed, ForeignNames, PlannedChange, RollbackText, Undeclared,
 };
 use crate::store::{Change, CommitError};
 use crate::wire::NewOwnerAnswer;
@@ -53,21 +56,29 @@ impl AdminServices {
         uploaded: Uploaded,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Applied, Failure> {
-        let upload = Arc::new(Upload::read(by.operator(), heavy, uploaded).await?);
+        let mut upload = Upload::read(by.operator(), heavy, uploaded).await?;
         let (services, request) = (&*self.0, ChangeRequest::by(by.operator(), idempotency));
+        upload.names.widening |= services.settings.widening_second_operator;
+        let upload = Arc::new(upload);
+        let rolled_back = Arc::new(self.rolled_back(heavy, &upload).await?);
         self.0.check_forms(by.operator(), heavy, &upload).await?;
         retry_on_conflict!(async {
             let (drawing, upload, key) = (Arc::clone(&self.0), Arc::clone(&upload), idempotency.cloned());
+            let rolled_back = Arc::clone(&rolled_back);
             let drawn = heavy.run(Priority::Ordinary, move |work| {
                 let request = ChangeRequest::by(&upload.operator, key.as_ref());
-                let read = drawing.state.read_for(request, |reading| drawing.draw(&upload, reading, work))?;
+                let read = drawing.state.read_for(request, |reading| {
+                    let drawn = drawing.draw(&upload, reading, work)?;
+                    let demands = drawing.settings.widening_second_operator;
+                    Ok((drawn, demands.then(|| SecondOperator::of(reading, &upload))))
+                })?;
                 Ok::<_, AttemptError>(match read {
-                    ReadOutcome::Now(drawn, preconditions) => {
+                    ReadOutcome::Now((drawn, second), preconditions) => {
                         drawn.check(&upload, work)?;
-                        if !upload.widen && !drawn.widening.is_empty() {
-                            return Err(drawn.widening.unconfirmed().into());
-                        }
-                        let (drawn, draft) = drawn.drafted(&upload.operator)?;
+                        let approved = drawn.approved(&drawing, &upload, second.as_ref(), work)?;
+                        let rollback = drawn.rollback(&upload, (*rolled_back).as_ref())?;
+                        let confirmed = Confirmed { rollback, approved: approved.as_ref() };
+                        let (drawn, draft) = drawn.drafted(&upload.operator, confirmed)?;
                         ReadOutcome::Now((drawn, draft), preconditions)
                     }
                     ReadOutcome::Before(before) => ReadOutcome::Before(before),
@@ -96,6 +107,24 @@ impl AdminServices {
             let done = Some(services.conclude(applied).await);
             Ok(Applied { changes: drawn.changes, new_owners: drawn.new_owners, done })
         })
+    }
+
+    /// The earlier version that `upload` names, by the ledger.
+    async fn rolled_back(
+        &self,
+        heavy: &HeavyRequest,
+        upload: &Arc<Upload>,
+    ) -> Result<Option<RolledBack>, Failure> {
+        if upload.asked.rollback.is_none() {
+            return Ok(None);
+        }
+        let (services, upload) = (Arc::clone(&self.0), Arc::clone(upload));
+        let search = heavy.run(Priority::Low, move |work| {
+            let target = upload.asked.rollback.as_ref();
+            let found = target.map(|target| services.rolled_back(upload.operator.scope(), target, work));
+            found.transpose()
+        });
+        search.await
     }
 }
 
@@ -142,7 +171,7 @@ impl Services {
     ) -> Result<Drawn, Failure> {
         // No other application may have come between.
         reading.declared();
-        if upload.unnamed == Undeclared::Prune || upload.plan.is_some() || !upload.widen {
+        if upload.unnamed == Undeclared::Prune || upload.names.losses || upload.names.widening {
             // Objects that are not named are pruned, and a plan names all agents that lose or get something: no object may
             // have been added meanwhile.
             reading.no_other_agents();
@@ -160,8 +189,9 @@ impl Services {
             new_agent: &new_agent,
         };
         let (plan, effects) = upload.sections.plan(&ground)?;
-        let losses = if upload.names_losses { losses(&ground, &plan)? } else { BTreeMap::new() };
-        let widening = Widening::of(&ground, &plan)?;
+        let losses = if upload.names.losses { losses(&ground, &plan)? } else { BTreeMap::new() };
+        let widening =
+            if upload.names.widening { Widening::of(&ground, &plan)? } else { Widening::default() };
         Ok(Drawn { plan, effects, as_of: reading.as_of(), losses, widening })
     }
 }
@@ -170,21 +200,65 @@ impl Services {
 pub(super) struct Drawn {
     pub(super) plan: SectionPlan,
     effects: Vec<Effects>,
-    as_of: u64,
+    pub(super) as_of: u64,
     pub(super) losses: BTreeMap<AgentName, Loss>,
     pub(super) widening: Widening,
 }
 
 impl Drawn {
-    /// Its id. This takes time, and needs no records.
-    pub(super) fn id(&self, upload: &Upload, work: &Cancellation) -> Result<String, Cancelled> {
-        plan_id(upload, &self.plan, &self.losses, &self.widening, work)
+    /// Its digest. This takes time, and needs no records.
+    pub(super) fn digest(&self, upload: &Upload, work: &Cancellation) -> Result<Digest, Cancelled> {
+        plan_digest(upload, &self.plan, &self.losses, &self.widening, work)
+    }
+
+    /// Checks that the request confirms what becomes newly reachable, and that a second operator approved it, if this broker
+    /// demands that. Gives the approval.
+    fn approved(
+        &self,
+        services: &Services,
+        upload: &Upload,
+        second: Option<&SecondOperator>,
+        work: &Cancellation,
+    ) -> Result<Option<ApprovedPlan>, Failure> {
+        let is_wider = !self.widening.is_empty();
+        if is_wider && !upload.asked.widen {
+            return Err(self.widening.unconfirmed());
+        }
+        let Some(second) = second.filter(|_| is_wider) else {
+            return match upload.asked.approval {
+                Some(_) => Err(Failure::new(code::PLAN_APPROVAL_NOT_NEEDED)),
+                None => Ok(None),
+            };
+        };
+        let Some(approval) = &upload.asked.approval else {
+            return Err(Failure::new(code::WIDENING_NEEDS_SECOND_OPERATOR));
+        };
+        let plan = self.digest(upload, work)?;
+        let signed = services.approved_digest(&upload.asked, approval, plan, self.as_of, work)?;
+        let digests = ApprovedDigests { plan, signed };
+        second.check(upload, approval, &digests, services.state.clock.now()).map(Some)
+    }
+
+    /// Checks that it makes the earlier version that `upload` names.
+    fn rollback<'a>(
+        &self,
+        upload: &'a Upload,
+        rolled_back: Option<&RolledBack>,
+    ) -> Result<Option<RollbackText<'a>>, Failure> {
+        let Some((target, version)) = upload.asked.rollback.as_ref().zip(rolled_back) else {
+            return Ok(None);
+        };
+        let is_only = version.concerns_all(&self.plan.changes);
+        if !is_only || !version.is_made_by(&self.plan.after.rules) {
+            return Err(Failure::new(code::ROLLBACK_DIFFERS));
+        }
+        Ok(Some(RollbackText { policy: target.policy.as_ref(), to: version.hash() }))
     }
 
     /// Checks that it is the plan that `upload` names.
     fn check(&self, upload: &Upload, work: &Cancellation) -> Result<(), Failure> {
-        let Some(named) = &upload.plan else { return Ok(()) };
-        if *named == self.id(upload, work)? {
+        let Some(named) = &upload.asked.plan else { return Ok(()) };
+        if *named == plan_id(self.digest(upload, work)?) {
             return Ok(());
         }
         let outdated = Failure::new(code::PLAN_OUTDATED);
@@ -209,8 +283,14 @@ impl Drawn {
         operator: &OperatorPrincipal,
     ) -> Result<(SectionPlan, Vec<Effect>), Failure> {
         let (values_left_out, snapshot) = (0, self.plan.after.snapshot().hex());
-        let event =
-            DeclarationsApplied { operator: operator.name(), changes: &[], values_left_out, snapshot };
+        let event = DeclarationsApplied {
+            operator: operator.name(),
+            changes: &[],
+            values_left_out,
+            snapshot,
+            rollback: None,
+            approved: None,
+        };
         let change = Change::new(&event)?;
         let change = self.effects.into_iter().fold(change, |change, add| add(change, self.as_of));
         Ok((self.plan, change.into_effects()))
@@ -220,6 +300,7 @@ impl Drawn {
     pub(super) fn drafted(
         self,
         operator: &OperatorPrincipal,
+        confirmed: Confirmed<'_>,
     ) -> Result<(SectionPlan, ChangeDraft<()>), Failure> {
         let (recorded, values_left_out) = recorded(&self.plan.changes);
         let event = DeclarationsApplied {
@@ -227,11 +308,20 @@ impl Drawn {
             changes: &recorded,
             values_left_out,
             snapshot: self.plan.after.snapshot().hex(),
+            rollback: confirmed.rollback,
+            approved: confirmed.approved.map(ApprovedPlan::text),
         };
         let change = Change::new(&event)?;
         let change = self.effects.into_iter().fold(change, |change, add| add(change, self.as_of));
         Ok((self.plan, ChangeDraft::of(change, ())))
     }
+}
+
+/// What an entry says of an application beside its changes.
+#[derive(Default)]
+pub(super) struct Confirmed<'a> {
+    rollback: Option<RollbackText<'a>>,
+    approved: Option<&'a ApprovedPlan>,
 }
 
 /// The failure to record so many changes: those that are too many for one entry have to be divided.

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::base::limits::{
         AUDIT_ENTRIES_READ_MAX, DECISION_ENTRIES_READ_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX,
-        READINGS_LOOKED_AT_MAX, SIMULATED_ENTRIES_READ_MAX,
+        PAST_DECLARATIONS_READ_MAX, READINGS_LOOKED_AT_MAX, SIMULATED_ENTRIES_READ_MAX,
     };
     use crate::base::{Stopwatch, SystemClock, SystemEntropy, Timestamp};
     use crate::keyring::{Keyring, SlotKey};
@@ -218,7 +218,12 @@ mod tests {
 
     #[test]
     fn so_many_entries_are_read_for_one_request() {
-        for most in [AUDIT_ENTRIES_READ_MAX, DECISION_ENTRIES_READ_MAX, SIMULATED_ENTRIES_READ_MAX] {
+        for most in [
+            AUDIT_ENTRIES_READ_MAX,
+            DECISION_ENTRIES_READ_MAX,
+            PAST_DECLARATIONS_READ_MAX,
+            SIMULATED_ENTRIES_READ_MAX,
+        ] {
             let mut budget = ReadBudget::new(most);
             let mut seqs = (1..=most + 1).peekable();
             let batches = std::iter::from_fn(|| Some(budget.batch(&mut seqs, READ_AT_ONCE)));

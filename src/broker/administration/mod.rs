@@ -18,6 +18,7 @@ pub(super) mod narrow;
 pub(super) mod near_names;
 pub(super) mod overview;
 pub(super) mod plan;
+mod plan_approval;
 mod plan_id;
 pub(super) mod refusals;
 pub(super) mod simulate;

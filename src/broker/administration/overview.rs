@@ -39,8 +39,7 @@ impl AgentServices {
     pub fn overview(&self, principal: &AgentPrincipal) -> AgentOverview {
         self.0.state.store.read(|world, _| {
             let declarations = world.registry.declarations();
-            let held = principal.roles().iter().filter_map(|name| declarations.role(name));
-            let names: BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
+            let names: BTreeSet<_> = declarations.capabilities_of(principal.roles()).collect();
             let demands = CapabilityConstraints::of(
                 records(world),
                 Some(&Requester::of(principal)),
@@ -243,8 +242,7 @@ fn containments_of(
         }
     }
     let declarations = world.registry.declarations();
-    let roles = agent.roles.iter().filter_map(|name| declarations.role(name));
-    let capabilities: BTreeSet<&CapabilityName> = roles.flat_map(|role| &role.capabilities).collect();
+    let capabilities: BTreeSet<&CapabilityName> = declarations.capabilities_of(&*agent.roles).collect();
     for capability in capabilities {
         incidents.add_to(&mut found, &blocking_issue(agent, capability, records), world, true);
     }

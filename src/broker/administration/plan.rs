@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::apply::too_large;
+use super::apply::{Confirmed, too_large};
+use super::plan_id::plan_id;
 use super::upload::{Upload, Uploaded};
 use crate::base::limits::{
     LOSS_NAMES_LISTED_MAX, LOSSES_LISTED_MAX, PAGE_ENTRIES_MAX, PLAN_ENTRIES_READ_MAX, TOKEN_LIFE_MAX_S,
@@ -22,7 +23,8 @@ use crate::registry::PlannedChange;
 use crate::store::CommitError;
 use crate::token::TokenMinted;
 use crate::wire::{
-    LiveCounts, LossAnswer, LossesAnswer, NewOwnerAnswer, UnchangedObject, WidenedAnswer, WideningAnswer,
+    LiveCounts, LossAnswer, LossesAnswer, NewOwnerAnswer, PlanToApproveAnswer, UnchangedObject,
+    WidenedAnswer, WideningAnswer,
 };
 
 /// A plan: the changes of an application, and what agents lose by them.
@@ -36,6 +38,8 @@ pub struct Planned {
     pub losses: Option<LossesAnswer>,
     /// What becomes newly reachable; `None` if that is nothing.
     pub widening: Option<WideningAnswer>,
+    /// What a second operator signs, if one has to approve the plan.
+    pub to_approve: Option<PlanToApproveAnswer>,
     /// The owners that nothing had before.
     pub new_owners: Vec<NewOwnerAnswer>,
     /// Declared objects with an upstream that it does not change.
@@ -54,16 +58,21 @@ impl AdminServices {
         uploaded: Uploaded,
     ) -> Result<Planned, Failure> {
         let mut upload = Upload::read(by.operator(), heavy, uploaded).await?;
-        upload.names_losses = true;
+        (upload.names.losses, upload.names.widening) = (true, true);
         let services = Arc::clone(&self.0);
         let planned = heavy.run(Priority::Ordinary, move |work| {
             let request = ChangeRequest::by(&upload.operator, None);
             let (drawn, preconditions) = services.state.read(|reading| services.draw(&upload, reading, work));
             let mut drawn = drawn?;
-            let id = drawn.id(&upload, work)?;
+            let digest = drawn.digest(&upload, work)?;
+            let is_approved = services.settings.widening_second_operator && !drawn.widening.is_empty();
+            let to_approve = is_approved
+                .then(|| services.to_approve(digest, drawn.as_of, upload.asked.rollback.as_ref()))
+                .transpose()?;
+            let id = plan_id(digest);
             let losses = std::mem::take(&mut drawn.losses);
             let widening = Some(&drawn.widening).filter(|widening| !widening.is_empty()).map(widened);
-            let (plan, draft) = drawn.drafted(&upload.operator)?;
+            let (plan, draft) = drawn.drafted(&upload.operator, Confirmed::default())?;
             let fits = services.state.completed(request, draft, preconditions)?.0.fits::<World>();
             let is_too_large =
                 |error: &CommitError| matches!(error, CommitError::Append(AppendError::TooLarge));
@@ -73,7 +82,7 @@ impl AdminServices {
             fits?;
             let SectionPlan { changes, new_owners, upstreams, .. } = plan;
             let unchanged = upstreams.unchanged;
-            let planned = Planned { changes, id, losses: None, widening, new_owners, unchanged };
+            let planned = Planned { changes, id, losses: None, widening, to_approve, new_owners, unchanged };
             Ok::<_, Failure>((planned, losses))
         });
         let (planned, losses) = planned.await?;

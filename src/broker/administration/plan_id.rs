@@ -40,14 +40,19 @@ pub(super) fn is_plan_id(text: &str) -> bool {
         && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The id of the plan that was `drawn` of `upload`: the same plan has the same id, on every broker and at any time.
-pub(super) fn plan_id(
+/// The id of a plan with this digest.
+pub(super) fn plan_id(digest: Digest) -> String {
+    hex(digest.as_bytes().get(..SHOWN_BYTES).unwrap_or_default())
+}
+
+/// The digest of the plan that was `drawn` of `upload`: the same plan has the same one, on every broker and at any time.
+pub(super) fn plan_digest(
     upload: &Upload,
     drawn: &SectionPlan,
     losses: &BTreeMap<AgentName, Loss>,
     widening: &Widening,
     work: &Cancellation,
-) -> Result<String, Cancelled> {
+) -> Result<Digest, Cancelled> {
     let mut files: Vec<String> =
         upload.files.iter().map(|file| text_of(sha256(file.text.as_bytes()))).collect();
     files.sort_unstable();
@@ -73,7 +78,7 @@ pub(super) fn plan_id(
             content.other_losses = content.other_losses.saturating_add(1);
         }
     }
-    Ok(hex(digest_of(&content).as_bytes().get(..SHOWN_BYTES).unwrap_or_default()))
+    Ok(digest_of(&content))
 }
 
 /// The roles of changed agents, the capabilities of these and of changed roles, and the capabilities of changed leases, as

@@ -8,10 +8,14 @@ use crate::broker::world::World;
 use crate::operators::{Operator, OperatorDenied, OperatorRole};
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::quota::Note;
-use crate::registry::ANOTHER_OWNER;
 
 /// Codes of refusals that are recorded though the request conflicts with the state of an object.
-const RECORDED_CONFLICTS: [Code; 2] = [code::LAST_ADMIN, code::NAME_RESERVED_BY_OWNER];
+const RECORDED_CONFLICTS: [Code; 4] = [
+    code::LAST_ADMIN,
+    code::NAME_RESERVED_BY_OWNER,
+    code::WIDENING_NEEDS_SECOND_OPERATOR,
+    code::PLAN_APPROVAL_OUTDATED,
+];
 
 /// An operator whose request was refused.
 struct RefusedOperator {
@@ -36,7 +40,7 @@ impl RefusedOperator {
         code.sort() == CodeClass::Denied
             || RECORDED_CONFLICTS.contains(&code)
             || (self.is_bound && is_about_owned(code))
-            || failure.faults.iter().any(|fault| fault.message.contains(ANOTHER_OWNER))
+            || failure.faults.iter().any(|fault| fault.is_foreign)
     }
 }
 

@@ -8,16 +8,15 @@ use super::entry_reads::TermSearch;
 use super::upload::{Upload, Uploaded};
 use crate::authn::Records;
 use crate::base::limits::{SIMULATED_CHANGES_MAX, SIMULATED_ENTRIES_READ_MAX, SIMULATED_REQUESTS_MAX};
-use crate::base::{AgentName, Cancellation, CapabilityName, ClockReading, DecisionId, RoleName, Timestamp};
+use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RoleName, Timestamp};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::policies::recorded_request::{RecordedRequest, decision_names};
+use crate::broker::policies::replay::Replay;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
-use crate::policy::{
-    Authorised, DecisionContext, Requester, SimulateDeclarations, Trial, TrialOutcome, try_request,
-};
+use crate::policy::{Authorised, SimulateDeclarations, Trial, TrialOutcome, try_request};
 use crate::postings::TimeSpan;
 use crate::registry::Registry;
 use crate::rules::Rules;
@@ -51,7 +50,8 @@ impl AdminServices {
         uploaded: Uploaded,
         span: &ReplayedSpan,
     ) -> Result<SimulationAnswer, Failure> {
-        let upload = Upload::read(by.operator(), heavy, uploaded).await?;
+        let mut upload = Upload::read(by.operator(), heavy, uploaded).await?;
+        upload.names.widening = false;
         let since = moment("since", Some(&span.since), self.0.state.clock.now())?;
         let (services, before) = (Arc::clone(&self.0), span.before);
         heavy.run(Priority::Ordinary, move |work| services.simulate(&upload, since, before, work)).await
@@ -145,25 +145,9 @@ impl Services {
 
     fn replay(&self, world: &World, records: Records<'_>, request: &RecordedRequest) -> Option<Trial> {
         let agent = records.registry.agent_named(&request.event.agent)?;
-        let context = DecisionContext {
-            decision: request.event.decision,
-            records,
-            reading: ClockReading::at(request.at()),
-            limits: &self.settings.tokens,
-            digests: &self.state.digests,
-            past: request.past(),
-            disregarded: None,
-        };
         let roles: &BTreeSet<RoleName> = &agent.roles;
-        let by = Requester {
-            agent: agent.id,
-            instance: request.event.instance,
-            name: &agent.name,
-            roles,
-            source: request.source(),
-            not_after: request.at().plus_s(self.settings.agent_life_s),
-        };
-        Some(try_request(&context, &by, &request.request(world, roles)))
+        let Replay { context, by } = Replay::of(self, records, request, agent.id, roles);
+        Some(try_request(&context, &by, &request.request(world.registry.declarations(), roles)))
     }
 }
 

@@ -1,7 +1,7 @@
-use super::present::{FOREIGN, Present, owner_changed};
+use super::present::{Present, foreign, owner_changed};
 use super::section::SectionContext;
 use crate::base::{ApproverGroupName, OwnerName, length_text, near_texts};
-use crate::config::Faults;
+use crate::config::{FaultMessage, Faults};
 use crate::registry::{Action, ChangedValue, Noun, PlannedChange, Undeclared};
 use crate::rules::{ApproverGroup, DeclaredRules, GroupsChange, Policy, PolicyOutcome, Rules};
 
@@ -27,7 +27,7 @@ impl PlannedGroups {
                     planned.lines.push(PlannedChange { values, ..change });
                 }
                 Present::Foreign => {
-                    faults.tell(*place, FOREIGN);
+                    faults.tell(*place, foreign());
                     continue;
                 }
             }
@@ -116,11 +116,15 @@ pub(super) fn check_named(
             Some((group.owner.as_ref(), format!("group of approvers `{}`", group.name)))
         });
         if let Some((owner, by)) = by {
-            let by = if ground.scope.covers(owner) { by } else { "an object of another owner".to_owned() };
-            let message = format!(
-                "group of approvers `{}` cannot be removed: {by} names it; change that first",
-                removed.name
-            );
+            let by = if ground.scope.covers(owner) {
+                FaultMessage::from(by)
+            } else {
+                FaultMessage::foreign("an object of another owner")
+            };
+            let message = by.map(|by| {
+                let name = &removed.name;
+                format!("group of approvers `{name}` cannot be removed: {by} names it; change that first")
+            });
             faults.tell(crate::config::SourcePosition::UPLOAD, message);
         }
     }

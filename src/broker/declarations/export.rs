@@ -17,7 +17,7 @@ use crate::config::toml_table;
 use crate::policy::{Authorised, ExportDeclarations};
 use crate::registry::{Agent, Capability, Owned, Role};
 use crate::rotation::{Rotation, ScheduleFields};
-use crate::rules::{Environment, Policy};
+use crate::rules::{Environment, Policy, Rules};
 use crate::upstream::{stored_driver, stored_lease_driver};
 use crate::wire::{DeclaredKind, ExportAnswer};
 
@@ -43,20 +43,32 @@ impl AdminServices {
     ) -> Result<ExportAnswer, Failure> {
         let scope = by.operator().scope();
         self.0.state.store.read(|world, _| {
-            let mut export =
-                Export { world, scope, filter, work, text: HEAD.to_owned(), objects: 0, left_out: 0 };
-            export.environments()?;
-            export.approver_groups()?;
-            export.policies()?;
+            let mut export = Export::new(world, scope, filter, work);
+            export.rules(world.rules())?;
             export.capabilities()?;
             export.roles()?;
             export.agents()?;
             export.rotations()?;
             export.leases()?;
-            let Export { text, objects, left_out, .. } = export;
-            Ok(ExportAnswer { text, objects, left_out })
+            Ok(export.answer())
         })
     }
+}
+
+/// Declarations of `rules`, e.g. of earlier ones.
+///
+/// # Errors
+/// [`Failure`] if they are more than an upload holds.
+pub(in crate::broker) fn exported_rules(
+    world: &World,
+    rules: &Rules,
+    scope: &Scope,
+    work: &Cancellation,
+) -> Result<ExportAnswer, Failure> {
+    let filter = ExportFilter::default();
+    let mut export = Export::new(world, scope, &filter, work);
+    export.rules(rules)?;
+    Ok(export.answer())
 }
 
 const HEAD: &str = "# Written by `keyward export`. Secrets and operators are not declared.\n";
@@ -83,7 +95,22 @@ struct Exported<'a, T> {
     fields: T,
 }
 
-impl Export<'_> {
+impl<'a> Export<'a> {
+    fn new(world: &'a World, scope: &'a Scope, filter: &'a ExportFilter, work: &'a Cancellation) -> Self {
+        Self { world, scope, filter, work, text: HEAD.to_owned(), objects: 0, left_out: 0 }
+    }
+
+    fn answer(self) -> ExportAnswer {
+        let Self { text, objects, left_out, .. } = self;
+        ExportAnswer { text, objects, left_out }
+    }
+
+    fn rules(&mut self, rules: &Rules) -> Result<(), Failure> {
+        self.environments(rules)?;
+        self.approver_groups(rules)?;
+        self.policies(rules)
+    }
+
     fn add<T: Serialize>(&mut self, object: &Exported<'_, T>) -> Result<(), Failure> {
         self.work.step()?;
         let Exported { kind, table, name, owner, is_beyond, fields } = object;
@@ -124,9 +151,8 @@ impl Export<'_> {
         secret.is_some_and(|secret| self.scope.covers(secret.owner.as_ref()))
     }
 
-    fn environments(&mut self) -> Result<(), Failure> {
-        let world = self.world;
-        for Environment { name, owner } in world.rules().environments() {
+    fn environments(&mut self, rules: &Rules) -> Result<(), Failure> {
+        for Environment { name, owner } in rules.environments() {
             self.add(&Exported {
                 kind: DeclaredKind::Environment,
                 table: "environment",
@@ -139,9 +165,8 @@ impl Export<'_> {
         Ok(())
     }
 
-    fn approver_groups(&mut self) -> Result<(), Failure> {
-        let world = self.world;
-        for group in world.rules().groups() {
+    fn approver_groups(&mut self, rules: &Rules) -> Result<(), Failure> {
+        for group in rules.groups() {
             let escalation = group.escalation.as_ref();
             self.add(&Exported {
                 kind: DeclaredKind::ApproverGroup,
@@ -162,9 +187,8 @@ impl Export<'_> {
         Ok(())
     }
 
-    fn policies(&mut self) -> Result<(), Failure> {
-        let world = self.world;
-        for Policy { name, rule, owner } in world.rules().policies() {
+    fn policies(&mut self, rules: &Rules) -> Result<(), Failure> {
+        for Policy { name, rule, owner } in rules.policies() {
             self.add(&Exported {
                 kind: DeclaredKind::Policy,
                 table: "policy",

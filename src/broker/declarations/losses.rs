@@ -167,8 +167,7 @@ impl<'a> SharedAccess<'a> {
         roles: &BTreeSet<RoleName>,
     ) -> Result<BTreeSet<&'d CapabilityName>, Failure> {
         let mut found = BTreeSet::new();
-        let roles = roles.iter().filter_map(|name| declarations.role(name));
-        for name in roles.flat_map(|role| &role.capabilities) {
+        for name in declarations.capabilities_of(roles) {
             self.ground.work.step()?;
             self.names_read = self.names_read.saturating_add(1);
             if self.names_read > LOSS_NAMES_READ_MAX {

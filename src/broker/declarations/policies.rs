@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::approver_groups::{PlannedGroups, check_named};
 use super::policy_values::policy_values;
-use super::present::{FOREIGN, Present, owner_changed};
+use super::present::{Present, foreign, owner_changed};
 use super::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::base::limits::{
     APPROVER_GROUPS_MAX, ENVIRONMENTS_MAX, OWNER_APPROVER_GROUPS_MAX, OWNER_ENVIRONMENTS_MAX,
@@ -11,7 +11,7 @@ use crate::base::limits::{
 use crate::base::{AgentName, CapabilityName, EnvironmentName, OwnerName, RoleName, Scope, near_texts};
 use crate::broker::owners::new_owners;
 use crate::broker::world::{Effect, World};
-use crate::config::{FaultList, Faults, SourcePosition, Tables};
+use crate::config::{FaultList, FaultMessage, Faults, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
 use crate::registry::{Action, AgentKind, ChangedValue, Noun, Owned, PlannedChange, Undeclared};
 use crate::rules::{self, DeclaredRules, Environment, NamedEntity, Policy, RulesChange};
@@ -133,12 +133,13 @@ fn still_named(
         let Some((capability, _)) = places.find(|(_, one)| *one == environment) else { continue };
         let owner = ground.world.registry.owners().of(&Owned::Capability(capability.clone()));
         let named = if ground.scope.covers(owner) {
-            format!("capability `{capability}` names it")
+            FaultMessage::from(format!("capability `{capability}` names it"))
         } else {
-            "a capability of another owner names it".to_owned()
+            FaultMessage::foreign("a capability of another owner names it")
         };
-        let message =
-            format!("environment `{environment}` cannot be removed: {named}; change the capability first");
+        let message = named.map(|named| {
+            format!("environment `{environment}` cannot be removed: {named}; change the capability first")
+        });
         faults.tell(SourcePosition::UPLOAD, message);
     }
 }
@@ -180,7 +181,7 @@ impl PlannedRules {
                     self.note_created(Noun::Environment, name.as_str(), Vec::new(), new.owner.as_ref());
                 }
                 Present::Foreign => {
-                    faults.tell(*place, FOREIGN);
+                    faults.tell(*place, foreign());
                     continue;
                 }
             }
@@ -229,7 +230,7 @@ impl PlannedRules {
                     self.note_created(Noun::Policy, name.as_str(), values, new.owner.as_ref());
                 }
                 Present::Foreign => {
-                    faults.tell(*place, FOREIGN);
+                    faults.tell(*place, foreign());
                     continue;
                 }
             }

@@ -1,5 +1,6 @@
 use super::section::SectionContext;
 use crate::base::OwnerName;
+use crate::config::FaultMessage;
 use crate::registry::{ChangedValue, ForeignNames};
 
 /// The present object of a name, for an operator.
@@ -22,7 +23,10 @@ impl<'a, T> Present<'a, T> {
     }
 }
 
-pub(super) const FOREIGN: &str = "an object of another owner has this name: choose another name";
+/// The fault of a declaration whose name is that of an object of another owner.
+pub(super) fn foreign() -> FaultMessage {
+    FaultMessage::foreign("an object of another owner has this name: choose another name")
+}
 
 pub(super) fn owner_changed(old: Option<&OwnerName>, new: Option<&OwnerName>) -> Vec<ChangedValue> {
     ChangedValue::single("owner", old, new).into_iter().collect()

@@ -31,7 +31,8 @@ pub(in crate::broker) struct Widening {
 pub(in crate::broker) struct Widened {
     /// The agent; `None` for all.
     pub(in crate::broker) agent: Option<AgentName>,
-    pub(in crate::broker) capability: CapabilityName,
+    /// The capability; `None` for all.
+    pub(in crate::broker) capability: Option<CapabilityName>,
     pub(in crate::broker) environment: Option<EnvironmentName>,
     pub(in crate::broker) cause: WideningCause,
 }
@@ -74,7 +75,10 @@ impl Widened {
             self.environment.as_ref().map_or_else(String::new, |environment| format!(" in `{environment}`"));
         let (cause, what) = self.cause_text();
         let what = what.map_or_else(String::new, |what| format!(" {what}"));
-        format!("{agent}, capability `{}`{environment}: {cause}{what}", self.capability)
+        let capability = self.capability.as_ref();
+        let capability =
+            capability.map_or_else(|| "all capabilities".to_owned(), |name| format!("capability `{name}`"));
+        format!("{agent}, {capability}{environment}: {cause}{what}")
     }
 }
 
@@ -100,7 +104,8 @@ impl Widening {
     /// # Errors
     /// [`Failure`] if the work is cancelled.
     pub(in crate::broker) fn of(ground: &SectionContext<'_>, drawn: &SectionPlan) -> Result<Self, Failure> {
-        let mut finder = Finder { ground, drawn, found: BTreeSet::new(), further: 0, others: 0 };
+        let (found, concerning) = (BTreeSet::new(), BTreeSet::new());
+        let mut finder = Finder { ground, drawn, found, further: 0, others: 0, concerning };
         finder.capabilities()?;
         finder.agents()?;
         let Finder { found, further, others, .. } = finder;
@@ -125,6 +130,8 @@ struct Finder<'a> {
     found: BTreeSet<Widened>,
     further: usize,
     others: usize,
+    /// The policies that restrict requests of present agents less.
+    concerning: BTreeSet<&'a PolicyName>,
 }
 
 impl<'a> Finder<'a> {
@@ -163,9 +170,7 @@ impl<'a> Finder<'a> {
     /// The capabilities that these roles hold now.
     fn held_before(&self, roles: &BTreeSet<RoleName>) -> BTreeSet<&'a CapabilityName> {
         let declarations = self.ground.world.registry.declarations();
-        let names =
-            roles.iter().filter_map(|name| declarations.role(name)).flat_map(|role| &role.capabilities);
-        names.filter(|name| declarations.capability(name).is_some()).collect()
+        declarations.capabilities_of(roles).filter(|name| declarations.capability(name).is_some()).collect()
     }
 
     fn note(&mut self, agent: Option<&AgentName>, capability: &CapabilityName, cause: WideningCause) {
@@ -177,12 +182,26 @@ impl<'a> Finder<'a> {
             self.others = self.others.saturating_add(1);
             return;
         }
-        self.found.insert(Widened {
+        let environment = self.drawn.after.declarations.environment_of(capability).cloned();
+        self.list(Widened {
             agent: agent.cloned(),
-            capability: capability.clone(),
-            environment: self.drawn.after.declarations.environment_of(capability).cloned(),
+            capability: Some(capability.clone()),
+            environment,
             cause,
         });
+    }
+
+    /// Notes a policy that restricts less although it concerns no request now: an agent or a capability can come back later.
+    fn note_policy(&mut self, policy: &Policy, cause: WideningCause) {
+        if self.ground.scope.covers(policy.owner.as_ref()) {
+            self.list(Widened { agent: None, capability: None, environment: None, cause });
+        } else {
+            self.others = self.others.saturating_add(1);
+        }
+    }
+
+    fn list(&mut self, widened: Widened) {
+        self.found.insert(widened);
         if self.found.len() > WIDENINGS_LISTED_MAX && self.found.pop_last().is_some() {
             self.further = self.further.saturating_add(1);
         }
@@ -253,6 +272,11 @@ impl<'a> Finder<'a> {
                 self.agent(agent, &loosened, &gaining, facts.get(agent.name.as_str()))?;
             }
         }
+        for (policy, cause) in loosened {
+            if !self.concerning.contains(&policy.name) {
+                self.note_policy(policy, cause);
+            }
+        }
         Ok(())
     }
 
@@ -280,6 +304,7 @@ impl<'a> Finder<'a> {
             }
             for (policy, cause) in loosened {
                 if self.concerned(policy, agent, capability) {
+                    self.concerning.insert(&policy.name);
                     self.note(Some(&agent.name), &capability.name, cause.clone());
                 }
             }

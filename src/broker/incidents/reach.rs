@@ -180,8 +180,7 @@ impl Look<'_> {
 
     fn capabilities_of(&self, agent: &Agent) -> Vec<(CapabilityName, String)> {
         let declarations = self.world.registry.declarations();
-        let roles = agent.roles.iter().filter_map(|name| declarations.role(name));
-        roles.flat_map(|role| &role.capabilities).map(|name| (name.clone(), String::new())).collect()
+        declarations.capabilities_of(&*agent.roles).map(|name| (name.clone(), String::new())).collect()
     }
 
     /// Counts some leases after `after`; the last of them if there may be more.

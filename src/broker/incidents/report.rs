@@ -353,8 +353,7 @@ fn reachable(
     activity: &Activity,
 ) -> Vec<ReachableCapabilityAnswer> {
     let (declarations, owners) = (world.registry.declarations(), world.registry.owners());
-    let roles = agent.roles.iter().filter_map(|role| declarations.role(role));
-    let names: BTreeSet<&CapabilityName> = roles.flat_map(|role| &role.capabilities).collect();
+    let names: BTreeSet<&CapabilityName> = declarations.capabilities_of(&*agent.roles).collect();
     let within =
         names.into_iter().filter(|name| scope.covers(owners.of(&Owned::Capability((*name).clone()))));
     let declared = within.filter_map(|name| declarations.capability(name));

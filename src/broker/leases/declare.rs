@@ -5,7 +5,7 @@ use crate::base::{CapabilityName, Scope};
 use crate::broker::declarations::missing::missing_admin_secret;
 use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::broker::world::{Effect, World};
-use crate::config::{FaultList, SourcePosition, Tables};
+use crate::config::{FaultList, FaultMessage, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
 use crate::leases::{self, DeclaredLease, LeaseOffer, LeaseSelection, keys};
 use crate::registry::{
@@ -111,18 +111,18 @@ pub(super) fn offer(
     foreign_names: ForeignNames,
     capability: &CapabilityName,
     asked: &DeclaredLease,
-) -> Result<LeaseOffer, (SourcePosition, String)> {
-    let refuse = |place, message: &str| Err((place, message.to_owned()));
-    let driver =
-        declared_lease_driver(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
+) -> Result<LeaseOffer, (SourcePosition, FaultMessage)> {
+    let refuse = |place, message: FaultMessage| Err((place, message));
+    let driver = declared_lease_driver(&asked.upstream)
+        .map_err(|error| (asked.upstream_place, error.to_string().into()))?;
     let is_there = world.registry.declarations().capability(capability).is_some();
     let is_own = is_there && scope.covers(owner(world, capability));
     if is_there && !is_own && foreign_names == ForeignNames::Told {
-        return refuse(asked.place, "this `capability` belongs to another owner");
+        return refuse(asked.place, FaultMessage::foreign("this `capability` belongs to another owner"));
     }
     let admin = world.secrets.existing(driver.admin_secret());
     if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
-        return refuse(asked.upstream_place, &missing_admin_secret(driver.admin_secret(), scope));
+        return refuse(asked.upstream_place, missing_admin_secret(driver.admin_secret(), scope));
     }
     let upstream = stored_upstream(&asked.upstream);
     Ok(LeaseOffer { capability: capability.clone(), upstream, per_agent: asked.per_agent })

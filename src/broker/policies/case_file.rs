@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::trial_world::AssumedSecret;
 use crate::base::{
-    AgentName, Cancellation, CapabilityName, OwnerName, PolicyName, SecretName, Sensitivity, Timestamp,
-    length_s,
+    AgentName, Cancellation, CapabilityName, OwnerName, PolicyName, RequestOutcome, SecretName, Sensitivity,
+    Timestamp, length_s,
 };
 use crate::config::{FaultList, Faults, SourceFile, SourcePosition, Tables};
 use crate::rules::Action;
@@ -19,7 +19,7 @@ const NOON: Timestamp = Timestamp::from_s(1_767_614_400);
 pub(super) struct PolicyCase {
     pub(super) name: String,
     pub(super) request: CaseRequest,
-    pub(super) expect: ExpectedOutcome,
+    pub(super) expect: RequestOutcome,
     /// A policy that has to match.
     pub(super) policy: Option<PolicyName>,
     pub(super) place: SourcePosition,
@@ -37,29 +37,6 @@ pub(super) struct CaseRequest {
     pub(super) life_s: Option<u32>,
     /// The time since the agent last read a secret of the sensitivity `high`.
     pub(super) since_sensitive_read_s: Option<u32>,
-}
-
-/// The outcome that a case expects.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum ExpectedOutcome {
-    Allow,
-    Constrain,
-    Deny,
-    Approval,
-}
-
-impl ExpectedOutcome {
-    const ALL: [Self; 4] = [Self::Allow, Self::Constrain, Self::Deny, Self::Approval];
-
-    /// The word for it in case files, and of the outcome of a trial.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Constrain => "constrain",
-            Self::Deny => "deny",
-            Self::Approval => "approval",
-        }
-    }
 }
 
 /// The content of case files.
@@ -160,7 +137,7 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
     let life_s = field(length(raw.life.as_deref()), "life", place, faults);
     let since = length(raw.since_sensitive_read.as_deref());
     let since_sensitive_read_s = field(since, "since_sensitive_read", place, faults);
-    let expect = ExpectedOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
+    let expect = RequestOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
     let expect = expect.ok_or("the outcomes are `allow`, `constrain`, `approval` and `deny`");
     let expect = field(expect, "expect", place, faults);
     let policy = field(raw.policy.as_deref().map(str::parse).transpose(), "policy", place, faults);

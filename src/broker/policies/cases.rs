@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
-use super::case_file::{CaseFile, CaseRequest, ExpectedOutcome, PolicyCase};
+use super::case_file::{CaseFile, CaseRequest, PolicyCase};
 use super::trial_world::{broker_audience, trial_world};
 use crate::base::{
-    Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, InstanceId, PolicyName, Sensitive,
-    SystemEntropy, Timestamp, code,
+    Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, InstanceId, PolicyName, RequestOutcome,
+    Sensitive, SystemEntropy, Timestamp, code,
 };
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
@@ -150,7 +150,7 @@ const CERTIFICATE_LIFE_S: i64 = 366 * 86_400;
 
 fn result(
     name: String,
-    expect: ExpectedOutcome,
+    expect: RequestOutcome,
     policy: Option<PolicyName>,
     trial: Trial,
 ) -> PolicyCaseResult {
@@ -167,6 +167,6 @@ fn result(
             None => format!("{}: {}", refusal.code, refusal.code.meaning()),
         },
     };
-    let (expected, outcome) = (expect.as_str(), outcome.as_str());
+    let (expected, outcome) = (expect.as_str(), outcome.kind().as_str());
     PolicyCaseResult { name, expected, outcome, why, policies, expected_policy: policy }
 }

@@ -1,25 +1,22 @@
 use super::change::AllowingChange;
-use super::recorded_request::{RecordedOutcome, RecordedRequest};
-use super::views::demanded;
-use crate::authn::AgentPrincipal;
-use crate::base::limits::{DECISION_ENTRIES_READ_MAX, EXPLAINED_POLICIES_MAX};
-use crate::base::{AgentName, Cancellation, CapabilityName, ClockReading, DecisionId, RoleName, Scope, code};
+use super::declared_as_of::DeclaredAsOf;
+use super::explanation_views::{Seen, change, own_capability, own_change};
+use super::recorded_request::RecordedRequest;
+use super::replay::Replay;
+use crate::authn::{AgentPrincipal, Records};
+use crate::base::limits::DECISION_ENTRIES_READ_MAX;
+use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RequestOutcome, code};
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::{World, records};
 use crate::ledger::Entry;
-use crate::policy::{
-    Authorised, DecisionContext, Holding, ReadLedger, Requester, Traced, TrialOutcome, TrialRequest,
-    trace_request, try_request,
-};
+use crate::policy::{Authorised, ReadLedger, Traced, TrialOutcome, TrialRequest, trace_request, try_request};
 use crate::postings::TimeSpan;
-use crate::registry::{Owned, Owners};
-use crate::rules::{Action, HeadPart, PolicyOutcome, TraceResult, TracedPolicy};
+use crate::rules::Action;
 use crate::wire::{
-    AllowingChangeAnswer, DecidedAnswer, DecidedNowAnswer, EntryField, ExplainedCapabilityAnswer,
-    ExplainedPolicyAnswer, ExplanationAnswer, OwnExplainedCapabilityAnswer, OwnExplanationAnswer,
+    DecidedAnswer, DecidedNowAnswer, EntryField, ExplainedThenAnswer, ExplanationAnswer, OwnExplanationAnswer,
 };
 
 /// Time between a decision and its entry, at most, in seconds: the clock may have been adjusted meanwhile.
@@ -42,8 +39,10 @@ impl AdminServices {
         if !self.shows_whole(by.operator(), &entry) {
             return Err(unknown());
         }
+        let then = self.0.declared_at_decision(&recorded, work)?;
         Ok(self.0.state.store.read(|world, _| {
             let seen = Seen { scope: by.operator().scope(), owners: world.registry.owners() };
+            let then = then.as_ref().map(|then| explained_then(&self.0, world, &recorded, then, &seen));
             let explained = Explained::of(&self.0, world, &recorded, |explanation| {
                 let capabilities = explanation.traced.iter();
                 let capabilities = capabilities.map(|(name, traced)| seen.capability(name, traced));
@@ -57,11 +56,31 @@ impl AdminServices {
                 agent: recorded.event.agent.clone(),
                 rules: recorded.event.rules.clone(),
                 now,
+                then,
                 capabilities,
                 change,
             }
         }))
     }
+}
+
+/// What each rule of then says of the request, by the roles of then. The agent's owner and person and the sensitivity of
+/// secrets are the present ones.
+fn explained_then(
+    services: &Services,
+    world: &World,
+    recorded: &RecordedRequest,
+    then: &DeclaredAsOf,
+    seen: &Seen<'_>,
+) -> ExplainedThenAnswer {
+    let registry = world.registry.reduced_to([&recorded.event.agent]).declaring(&then.declarations);
+    let records = Records { registry: &registry, rules: &then.rules, ..records(world) };
+    let roles = recorded.roles(world);
+    let Replay { context, by } = Replay::of(services, records, recorded, recorded.agent_id(world), &roles);
+    let asked = recorded.request(&then.declarations, &roles);
+    let traced = trace_request(&context, &by, &asked);
+    let capabilities = traced.iter().map(|(name, traced)| seen.capability(name, traced)).collect();
+    ExplainedThenAnswer { seq: then.seq, capabilities }
 }
 
 impl AgentServices {
@@ -96,6 +115,21 @@ impl Services {
             let ((capabilities, change), now) = explained;
             OwnExplanationAnswer { decided: decided(&recorded), now, capabilities, change }
         }))
+    }
+
+    /// The declarations that decided, if the present ones are others and the ledger still says which they were.
+    fn declared_at_decision(
+        &self,
+        recorded: &RecordedRequest,
+        work: &Cancellation,
+    ) -> Result<Option<DeclaredAsOf>, Failure> {
+        let is_present = |world: &World| snapshot_of(records(world)) == recorded.event.snapshot;
+        if self.state.store.read(|world, _| is_present(world)) {
+            return Ok(None);
+        }
+        let then = self.declared_as_of(recorded.seq, work)?;
+        // An entry that is not read has the hash of other declarations.
+        Ok(then.filter(|then| then.snapshot().hex() == recorded.event.snapshot))
     }
 
     /// The entry of a decision on a request of an agent.
@@ -143,31 +177,14 @@ impl Explained<'_> {
         recorded: &RecordedRequest,
         answer: impl FnOnce(&Explained<'_>) -> T,
     ) -> (T, DecidedNowAnswer) {
-        let context = DecisionContext {
-            decision: recorded.event.decision,
-            records: records(world),
-            reading: ClockReading::at(recorded.at()),
-            limits: &services.settings.tokens,
-            digests: &services.state.digests,
-            past: recorded.past(),
-            disregarded: None,
-        };
         let roles = recorded.roles(world);
-        let by = Requester {
-            agent: recorded.agent_id(world),
-            instance: recorded.event.instance,
-            name: &recorded.event.agent,
-            roles: &roles,
-            source: recorded.source(),
-            // The entry does not say when the certificate expired.
-            not_after: recorded.at().plus_s(services.settings.agent_life_s),
-        };
-        let asked: TrialRequest = recorded.request(world, &roles);
+        let agent = recorded.agent_id(world);
+        let Replay { context, by } = Replay::of(services, records(world), recorded, agent, &roles);
+        let asked: TrialRequest = recorded.request(world.registry.declarations(), &roles);
         let traced = trace_request(&context, &by, &asked);
         let trial = try_request(&context, &by, &asked);
-        let snapshot = context.records.rules.snapshot_with(world.registry.declarations().snapshot()).hex();
-        let same_declarations = snapshot == recorded.event.snapshot;
-        let outcome = trial.outcome.as_str().into();
+        let same_declarations = snapshot_of(context.records) == recorded.event.snapshot;
+        let outcome = trial.outcome.kind().as_str().into();
         let (change, now) = match &trial.outcome {
             TrialOutcome::Allowed { .. } => (None, (None, Vec::new())),
             TrialOutcome::Constrained { reasons, .. } => (None, (None, reasons.clone())),
@@ -187,8 +204,8 @@ impl Explained<'_> {
         let (code, reasons) = now;
         let is_denied = matches!(trial.outcome, TrialOutcome::Denied(_));
         let (outcome, code, reasons) = if recorded.lacks_what_decided() && !is_denied {
-            let reason = "the entry does not have the resource and the actions that the request named";
-            (RecordedOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
+            let reason = "the entry does not have the audience and the actions that the request named";
+            (RequestOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
         } else if recorded.used_approval() && matches!(trial.outcome, TrialOutcome::NeedsApproval(_)) {
             (recorded.outcome.as_str().into(), None, vec!["with the approval that it used".to_owned()])
         } else {
@@ -197,6 +214,11 @@ impl Explained<'_> {
         let now = DecidedNowAnswer { same_declarations, outcome, code, reasons };
         (answer(&Explained { traced: &traced, change }), now)
     }
+}
+
+/// The hash of the policy snapshot.
+fn snapshot_of(records: Records<'_>) -> String {
+    records.rules.snapshot_with(records.registry.declarations().snapshot()).hex()
 }
 
 fn decided(recorded: &RecordedRequest) -> DecidedAnswer {
@@ -209,165 +231,5 @@ fn decided(recorded: &RecordedRequest) -> DecidedAnswer {
         source: recorded.event.source.clone(),
         life_s: recorded.life_s(),
         approval: recorded.approval(),
-    }
-}
-
-/// What an operator sees of the policies and roles that decide.
-struct Seen<'a> {
-    scope: &'a Scope,
-    owners: &'a Owners,
-}
-
-impl Seen<'_> {
-    fn role(&self, role: &RoleName) -> bool {
-        self.scope.covers(self.owners.of(&Owned::Role(role.clone())))
-    }
-
-    fn roles(&self, roles: &[RoleName]) -> Vec<RoleName> {
-        roles.iter().filter(|role| self.role(role)).cloned().collect()
-    }
-
-    fn shows(&self, change: &AllowingChange) -> bool {
-        match change {
-            AllowingChange::HoldRole(role) => self.role(role),
-            AllowingChange::ChangePolicy(_) | AllowingChange::NameFewer | AllowingChange::Declare => true,
-        }
-    }
-
-    fn capability(&self, name: &CapabilityName, traced: &Traced<'_>) -> ExplainedCapabilityAnswer {
-        let (declared, held_by, other_roles) = match &traced.holding {
-            Holding::Held(roles) => (true, self.roles(roles), Vec::new()),
-            Holding::NotHeld(roles) => (true, Vec::new(), self.roles(roles)),
-            Holding::Undeclared => (false, Vec::new(), Vec::new()),
-        };
-        // The entry names the policies that match, those of other owners, too.
-        let is_shown = |one: &&TracedPolicy<'_>| {
-            matches!(one.result, TraceResult::Matched(_)) || self.scope.covers(one.policy.owner.as_ref())
-        };
-        let mut policies: Vec<&TracedPolicy<'_>> = traced.policies.iter().filter(is_shown).collect();
-        policies.sort_by_key(|one| match one.result {
-            TraceResult::Matched(_) => 0,
-            TraceResult::ConditionUnmet => 1,
-            TraceResult::HeadUnfit(_) => 2,
-        });
-        let further_policies = policies.len().saturating_sub(EXPLAINED_POLICIES_MAX);
-        let policies = policies.into_iter().take(EXPLAINED_POLICIES_MAX);
-        let policies = policies.map(|one| match self.scope.covers(one.policy.owner.as_ref()) {
-            true => policy(one),
-            false => ExplainedPolicyAnswer { owner: None, approval: None, ..policy(one) },
-        });
-        ExplainedCapabilityAnswer {
-            capability: name.clone(),
-            declared,
-            held_by,
-            other_roles,
-            policies: policies.collect(),
-            further_policies,
-        }
-    }
-}
-
-/// A capability that the agent holds. Others are left out: the answer does not show whether they are declared.
-fn own_capability(name: &CapabilityName, traced: &Traced<'_>) -> Option<OwnExplainedCapabilityAnswer> {
-    let Holding::Held(roles) = &traced.holding else { return None };
-    let matched = traced.policies.iter().filter(|one| matches!(one.result, TraceResult::Matched(_)));
-    let policies = matched.take(EXPLAINED_POLICIES_MAX).map(policy);
-    let policies = policies.map(|one| ExplainedPolicyAnswer { owner: None, ..one }).collect();
-    Some(OwnExplainedCapabilityAnswer { capability: name.clone(), held_by: roles.clone(), policies })
-}
-
-fn policy(traced: &TracedPolicy<'_>) -> ExplainedPolicyAnswer {
-    let (result, max_life_s, approval) = match &traced.result {
-        TraceResult::Matched(PolicyOutcome::Denied) => ("denies", None, None),
-        TraceResult::Matched(PolicyOutcome::Failed) => ("fails", None, None),
-        TraceResult::Matched(PolicyOutcome::Limited { max_s }) => ("limits-life", Some(*max_s), None),
-        TraceResult::Matched(PolicyOutcome::NeedsApproval { demand, max_s }) => {
-            ("needs-approval", *max_s, Some(demanded(demand)))
-        }
-        TraceResult::ConditionUnmet => ("condition", None, None),
-        TraceResult::HeadUnfit(HeadPart::Owner) => ("other-owner", None, None),
-        TraceResult::HeadUnfit(HeadPart::Principal) => ("other-principal", None, None),
-        TraceResult::HeadUnfit(HeadPart::Action) => ("other-action", None, None),
-        TraceResult::HeadUnfit(HeadPart::Resource) => ("other-resource", None, None),
-    };
-    ExplainedPolicyAnswer {
-        policy: traced.policy.name.clone(),
-        owner: traced.policy.owner.clone(),
-        result: result.into(),
-        max_life_s,
-        approval,
-        reason: traced.policy.rule.reason().map(str::to_owned),
-    }
-}
-
-const FEWER: &str =
-    "the request names only capabilities of one audience, and none that is delivered as a lease";
-
-/// The change, for an operator.
-fn change(change: &AllowingChange) -> AllowingChangeAnswer {
-    let (kind, name, text) = match change {
-        AllowingChange::HoldRole(role) => {
-            ("hold-role", Some(role.to_string()), format!("the agent holds the role `{role}`"))
-        }
-        AllowingChange::ChangePolicy(policy) => (
-            "change-policy",
-            Some(policy.to_string()),
-            format!("policy `{policy}` does not restrict the request"),
-        ),
-        AllowingChange::NameFewer => ("name-fewer", None, FEWER.to_owned()),
-        AllowingChange::Declare => {
-            let text = "the capability is declared, and a role of the agent holds it";
-            ("declare", None, text.to_owned())
-        }
-    };
-    AllowingChangeAnswer { kind: kind.into(), name, text }
-}
-
-/// The change, for the agent: without the names of roles that it does not have, and the same for a capability that is not
-/// declared, one that no role holds, and one that policies would deny, too.
-fn own_change(allowing: Option<&AllowingChange>, holds_none: bool) -> Option<AllowingChangeAnswer> {
-    if holds_none {
-        return Some(AllowingChangeAnswer {
-            kind: "hold-role".into(),
-            name: None,
-            text: "an operator gives the agent a role that holds the capability".to_owned(),
-        });
-    }
-    match allowing? {
-        allowing @ (AllowingChange::ChangePolicy(_) | AllowingChange::NameFewer) => Some(change(allowing)),
-        AllowingChange::HoldRole(_) | AllowingChange::Declare => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rules::{Policy, Rule};
-
-    #[test]
-    fn so_many_policies_are_explained_and_those_that_match_come_first() {
-        let policies: Vec<Policy> = (0..=EXPLAINED_POLICIES_MAX)
-            .map(|number| Policy {
-                name: format!("p-{number:03}").parse().unwrap(),
-                rule: Rule::declared("forbid (principal, action, resource);").unwrap(),
-                owner: None,
-            })
-            .collect();
-        let traced = |count: usize| {
-            let result = |at: usize| match at + 1 == count {
-                true => TraceResult::Matched(PolicyOutcome::Denied),
-                false => TraceResult::HeadUnfit(HeadPart::Action),
-            };
-            let policies = policies.iter().take(count).enumerate();
-            let policies = policies.map(|(at, policy)| TracedPolicy { policy, result: result(at) });
-            let traced = Traced { holding: Holding::Undeclared, policies: policies.collect() };
-            let owners = Owners::default();
-            let seen = Seen { scope: &Scope::Everything, owners: &owners };
-            seen.capability(&"c.read".parse().unwrap(), &traced)
-        };
-        let (at_limit, beyond) = (traced(EXPLAINED_POLICIES_MAX), traced(EXPLAINED_POLICIES_MAX + 1));
-        assert_eq!((at_limit.policies.len(), at_limit.further_policies), (EXPLAINED_POLICIES_MAX, 0));
-        assert_eq!((beyond.policies.len(), beyond.further_policies), (EXPLAINED_POLICIES_MAX, 1));
-        assert_eq!(beyond.policies[0].result, "denies");
     }
 }

@@ -3,7 +3,11 @@
 pub(super) mod case_file;
 pub(super) mod cases;
 mod change;
+pub(super) mod declared_as_of;
 pub(super) mod explain;
+mod explanation_views;
 pub(super) mod recorded_request;
+pub(super) mod replay;
 mod trial_world;
+pub(super) mod versions;
 pub(super) mod views;

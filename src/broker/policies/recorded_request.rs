@@ -5,15 +5,15 @@ use serde::Deserialize;
 
 use crate::approvals::ApprovalRequested;
 use crate::base::{
-    AgentId, AgentName, ApprovalId, CapabilityName, DecisionId, InstanceId, RoleName, SecretName,
-    SystemEntropy, Timestamp, code,
+    AgentId, AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, RequestOutcome,
+    RequestTarget, RoleName, SecretName, SystemEntropy, Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
 use crate::leases::{LeaseIntended, LeaseReused};
 use crate::ledger::{Entry, Kind};
-use crate::policy::{MintRequest, Past, TrialRequest};
-use crate::registry::Capability;
+use crate::policy::{MintRequest, Past, RequestedActions, TrialRequest};
+use crate::registry::{Access, Capability, Declarations};
 use crate::rules::Action;
 use crate::secrets::SecretRevealed;
 use crate::store::Event;
@@ -25,28 +25,7 @@ pub(in crate::broker) struct RecordedRequest {
     pub(in crate::broker) seq: u64,
     pub(in crate::broker) event: DecisionEvent,
     pub(in crate::broker) action: Action,
-    /// `allow`, `constrain` or `deny`.
-    pub(in crate::broker) outcome: RecordedOutcome,
-}
-
-/// The recorded outcome of a decision.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::broker) enum RecordedOutcome {
-    Allow,
-    Constrain,
-    Approval,
-    Deny,
-}
-
-impl RecordedOutcome {
-    pub(in crate::broker) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Constrain => "constrain",
-            Self::Approval => "approval",
-            Self::Deny => "deny",
-        }
-    }
+    pub(in crate::broker) outcome: RequestOutcome,
 }
 
 /// The fields of the events of decisions that a replay reads.
@@ -79,6 +58,7 @@ struct EntryFacts {
     left_out: Vec<CapabilityName>,
     life_s: Option<u32>,
     since_sensitive_read_s: Option<u32>,
+    target: Option<RequestTarget>,
 }
 
 /// The kinds of entries of decisions on requests of agents.
@@ -115,10 +95,10 @@ impl RecordedRequest {
             _ => return None,
         };
         let outcome = match (is_denied, event.constrained.is_empty()) {
-            _ if kind == APPROVAL => RecordedOutcome::Approval,
-            (true, _) => RecordedOutcome::Deny,
-            (false, false) => RecordedOutcome::Constrain,
-            (false, true) => RecordedOutcome::Allow,
+            _ if kind == APPROVAL => RequestOutcome::Approval,
+            (true, _) => RequestOutcome::Deny,
+            (false, false) => RequestOutcome::Constrain,
+            (false, true) => RequestOutcome::Allow,
         };
         Some(Self { seq: entry.seq, event, action, outcome })
     }
@@ -149,13 +129,19 @@ impl RecordedRequest {
 
     /// Whether a token was issued by an approval, which a replay does not have.
     pub(in crate::broker) const fn used_approval(&self) -> bool {
-        !matches!(self.outcome, RecordedOutcome::Approval) && self.event.approval.is_some()
+        !matches!(self.outcome, RequestOutcome::Approval) && self.event.approval.is_some()
     }
 
-    /// Whether the entry does not say what decided: the resource or the actions that the request named.
+    /// Whether the entry does not say what decided: the audience or the actions that the request named, which entries of
+    /// earlier versions do not have.
     pub(in crate::broker) fn lacks_what_decided(&self) -> bool {
         let codes = [code::AUDIENCE_MISMATCH, code::CAPABILITY_ACTION_MISMATCH].map(code::Code::as_str);
-        self.event.code.as_deref().is_some_and(|code| codes.contains(&code))
+        let is_decided_by_target = self.event.code.as_deref().is_some_and(|code| codes.contains(&code));
+        is_decided_by_target && self.target().is_none()
+    }
+
+    fn target(&self) -> Option<&RequestTarget> {
+        self.event.facts.as_ref().and_then(|facts| facts.target.as_ref())
     }
 
     /// The roles of the agent then; as of now if the entry does not say them.
@@ -164,16 +150,25 @@ impl RecordedRequest {
         self.event.facts.as_ref().map(|facts| facts.roles.clone()).or_else(now).unwrap_or_default()
     }
 
-    /// The request, without names of capabilities that were not declared then.
-    pub(in crate::broker) fn request(&self, world: &World, roles: &BTreeSet<RoleName>) -> TrialRequest {
+    /// The request, without names of capabilities that were not declared then. `declarations` say which capability delivers
+    /// a secret that was read.
+    pub(in crate::broker) fn request(
+        &self,
+        declarations: &Declarations,
+        roles: &BTreeSet<RoleName>,
+    ) -> TrialRequest {
         let DecisionEvent { capability, capabilities, secret, facts, .. } = &self.event;
         let left_out = facts.iter().flat_map(|facts| &facts.left_out);
         let mut scope: BTreeSet<CapabilityName> =
             capabilities.iter().chain(capability).chain(left_out).cloned().collect();
         if let Some(secret) = secret.as_ref().filter(|_| scope.is_empty()) {
-            scope.extend(delivering(world, roles, secret));
+            scope.extend(delivering(declarations, roles, secret));
         }
-        let request = MintRequest::plain(scope, self.life_s());
+        let plain = MintRequest::plain(scope, self.life_s());
+        let request = match self.target() {
+            Some(target) => MintRequest { resource: resource(target), details: details(target), ..plain },
+            None => plain,
+        };
         TrialRequest { action: self.action, request }
     }
 
@@ -193,15 +188,61 @@ impl RecordedRequest {
             "decision": "dec_00000000000000000000000000", "snapshot": "",
         });
         let event = serde_json::from_value(event).unwrap();
-        Self { seq, event, action: Action::Token, outcome: RecordedOutcome::Allow }
+        Self { seq, event, action: Action::Token, outcome: RequestOutcome::Allow }
     }
 }
 
+/// The audience that the request named. One that no capability of the request had is another one in any case.
+fn resource(target: &RequestTarget) -> Option<Audience> {
+    let other = || "https://another.invalid".parse().ok().filter(|_| target.other_resource);
+    target.resource.clone().or_else(other)
+}
+
+/// The actions that the request named.
+fn details(target: &RequestTarget) -> Option<RequestedActions> {
+    let mut details = RequestedActions::default();
+    for (name, action) in &target.actions {
+        if let Some(action) = [Access::Read, Access::Write].into_iter().find(|one| one.as_str() == action) {
+            details.name(name.clone(), action);
+        }
+    }
+    (!target.actions.is_empty()).then_some(details)
+}
+
 /// The capability that delivers `secret`: one that the roles hold, if there is one.
-fn delivering(world: &World, roles: &BTreeSet<RoleName>, secret: &SecretName) -> Option<CapabilityName> {
-    let declarations = world.registry.declarations();
+fn delivering(
+    declarations: &Declarations,
+    roles: &BTreeSet<RoleName>,
+    secret: &SecretName,
+) -> Option<CapabilityName> {
     let delivers = |one: &&Capability| one.delivery.secret() == Some(secret);
-    let held = roles.iter().filter_map(|role| declarations.role(role)).flat_map(|role| &role.capabilities);
-    let held = held.filter_map(|name| declarations.capability(name)).find(delivers);
-    held.or_else(|| declarations.capabilities().find(delivers)).map(|one| one.name.clone())
+    let mut held = declarations.capabilities_of(roles).filter_map(|name| declarations.capability(name));
+    held.find(delivers).or_else(|| declarations.capabilities().find(delivers)).map(|one| one.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn denied(facts: &Value) -> RecordedRequest {
+        let mut event = json!({
+            "agent": "a", "instance": "inst_00000000000000000000000000",
+            "decision": "dec_00000000000000000000000000", "snapshot": "", "code": "audience_mismatch",
+            "capabilities": ["c.read"],
+        });
+        event["facts"] = facts.clone();
+        let event = serde_json::from_value(event).unwrap();
+        RecordedRequest { seq: 1, event, action: Action::Token, outcome: RequestOutcome::Deny }
+    }
+
+    #[test]
+    fn a_denial_of_an_earlier_version_does_not_say_its_audience() {
+        assert!(denied(&json!({ "roles": [] })).lacks_what_decided());
+        assert!(!denied(&json!({ "roles": [], "target": {} })).lacks_what_decided());
+        let other = denied(&json!({ "roles": [], "target": { "other_resource": true } }));
+        let asked = other.request(&Declarations::default(), &BTreeSet::new());
+        assert!(asked.request.resource.is_some() && !other.lacks_what_decided());
+    }
 }

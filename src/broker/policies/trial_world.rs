@@ -55,7 +55,14 @@ pub(super) fn trial_world(
     let (drawn, effects) = sections.plan(&ground)?;
     let tester: OperatorName = "policy-test".parse().map_err(unwritable)?;
     let snapshot = drawn.after.snapshot().hex();
-    let event = DeclarationsApplied { operator: &tester, changes: &[], values_left_out: 0, snapshot };
+    let event = DeclarationsApplied {
+        operator: &tester,
+        changes: &[],
+        values_left_out: 0,
+        snapshot,
+        rollback: None,
+        approved: None,
+    };
     let change = Change::<Effect>::new(&event)?;
     let change = effects.into_iter().fold(change, |change, add| add(change, 0));
     for effect in change.into_effects() {

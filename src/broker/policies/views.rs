@@ -27,7 +27,7 @@ impl AdminServices {
         let scope = by.operator().scope();
         let found = self.0.state.store.read(|world, _| {
             let policy = world.rules().policy(name).filter(|policy| scope.covers(policy.owner.as_ref()))?;
-            Some(PolicyAnswer { rule: Some(policy.rule.text().to_owned()), ..policy_view(policy) })
+            Some(policy_with_rule(policy))
         });
         found.ok_or_else(|| {
             let of = |world: &World| PresentNames { world, scope }.of(NamedKind::Policy);
@@ -35,6 +35,12 @@ impl AdminServices {
             unknown_among(Failure::new(code::POLICY_UNKNOWN), &present, name.as_str())
         })
     }
+}
+
+/// A policy with its rule.
+pub(super) fn policy_with_rule(policy: &Policy) -> PolicyAnswer {
+    let (rule, hash) = (policy.rule.text().to_owned(), policy.rule.digest().hex());
+    PolicyAnswer { rule: Some(rule), hash: Some(hash), ..policy_view(policy) }
 }
 
 /// The approval that a policy demands.
@@ -65,5 +71,6 @@ fn policy_view(policy: &Policy) -> PolicyAnswer {
         resource: resource.map(|one| one.to_string()),
         reason: policy.rule.reason().map(str::to_owned),
         rule: None,
+        hash: None,
     }
 }

@@ -8,7 +8,7 @@ use crate::broker::declarations::missing::missing_admin_secret;
 use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
-use crate::config::{FaultList, SourcePosition, Tables};
+use crate::config::{FaultList, FaultMessage, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
 use crate::registry::{Action, ChangedValue, ForeignNames, Noun, PlannedChange, Undeclared, absent_secret};
 use crate::rotation::{
@@ -108,9 +108,9 @@ pub(super) fn declared(
     secret: &SecretName,
     asked: &RotationDeclaration,
     foreign_names: ForeignNames,
-) -> Result<Declared, (SourcePosition, String)> {
-    let refuse = |place, message: &str| Err((place, message.to_owned()));
-    let misplaced = |error: TargetError| (asked.place_of(error.field()), error.to_string());
+) -> Result<Declared, (SourcePosition, FaultMessage)> {
+    let refuse = |place, message: FaultMessage| Err((place, message));
+    let misplaced = |error: TargetError| (asked.place_of(error.field()), error.to_string().into());
     let driver = declared_driver(&asked.upstream).map_err(misplaced)?;
     let capabilities = driver.capabilities();
     let within = |name: &SecretName| {
@@ -121,22 +121,24 @@ pub(super) fn declared(
         ForeignNames::Hidden => within(secret),
     };
     if is_there && !within(secret) {
-        return refuse(asked.place, "a secret of another owner has this name: choose another name");
+        let message = "a secret of another owner has this name: choose another name";
+        return refuse(asked.place, FaultMessage::foreign(message));
     }
     if !is_there && capabilities.needs_current {
-        let message =
-            format!("a rotation of this driver needs a value that works: {}", absent_secret(secret, scope));
-        return refuse(asked.place, &message);
+        let message = absent_secret(secret, scope)
+            .map(|absent| format!("a rotation of this driver needs a value that works: {absent}"));
+        return refuse(asked.place, message);
     }
     if !is_there && *scope != Scope::Everything {
-        let message = format!(
-            "{}; only a rotation that an operator with the scope `all` declares makes the first value",
-            absent_secret(secret, scope)
-        );
-        return refuse(asked.place, &message);
+        let message = absent_secret(secret, scope).map(|absent| {
+            format!(
+                "{absent}; only a rotation that an operator with the scope `all` declares makes the first value"
+            )
+        });
+        return refuse(asked.place, message);
     }
     if let Some(admin) = driver.admin_secret().filter(|admin| !within(admin)) {
-        return refuse(asked.upstream_place, &missing_admin_secret(admin, scope));
+        return refuse(asked.upstream_place, missing_admin_secret(admin, scope));
     }
     let slots = match capabilities.shape {
         SlotCount::OneSlot => Slots::One,
@@ -146,7 +148,7 @@ pub(super) fn declared(
     if slots == Slots::Two && interval_s.is_some_and(|every| every <= asked.grace_s) {
         return refuse(
             asked.place,
-            "`every` must be longer than `grace`, in which the previous version still works",
+            "`every` must be longer than `grace`, in which the previous version still works".into(),
         );
     }
     let upstream = stored_upstream(&asked.upstream);

@@ -1,4 +1,4 @@
-use crate::base::{CapabilityName, OwnerName, SecretName, Sensitivity};
+use crate::base::{CapabilityName, OwnerName, Scope, SecretName, Sensitivity, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed};
 use crate::broker::failure::Failure;
@@ -19,9 +19,19 @@ pub struct Classified {
     pub cut_off: Vec<CapabilityName>,
 }
 
+/// A new sensitivity.
+#[derive(Clone, Copy, Debug)]
+pub struct Classification {
+    /// The sensitivity.
+    pub to: Sensitivity,
+    /// Whether the request confirms that capabilities deliver the secret under fewer restrictions.
+    pub widen: bool,
+}
+
 impl AdminServices {
     /// Sets the sensitivity of the secret `name`. Declarations never prevent a higher sensitivity: capabilities of
-    /// another owner no longer deliver the secret, and are returned.
+    /// another owner no longer deliver the secret, and are returned. A lower one has to be confirmed if a capability delivers
+    /// the secret: policies test it, lives become longer, and capabilities of other owners deliver the secret again.
     ///
     /// # Errors
     /// [`Failure`] when there is no such secret within reach.
@@ -29,7 +39,7 @@ impl AdminServices {
         &self,
         by: &Authorised<StoreSecrets>,
         name: &SecretName,
-        to: Sensitivity,
+        Classification { to, widen }: Classification,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Classified, Failure> {
         let scope = by.operator().scope();
@@ -43,6 +53,9 @@ impl AdminServices {
         }
         let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let (from, cut_off) = read(reading)?;
+            if to < from && !widen {
+                check_unreached(reading, scope, name)?;
+            }
             let (operator, secret) = (by.operator().name(), name);
             let change = if to < from {
                 Change::new(&SensitivityLowered { operator, secret, from, to })?
@@ -58,6 +71,28 @@ impl AdminServices {
             Changed::Before(before) => Classified { seq: Some(before.seq), cut_off },
         })
     }
+}
+
+/// Checks that no capability delivers the secret, so that a lower sensitivity gives no access. The failure names the
+/// capabilities within `scope`.
+fn check_unreached(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Result<(), Failure> {
+    const SHOWN: usize = 5;
+    let reaching = reading.reaching(name);
+    if reaching.is_empty() {
+        return Ok(());
+    }
+    let is_within =
+        |one: &&CapabilityName| scope.covers(reading.owner_of(&Owned::Capability((*one).clone())));
+    let within = reaching.iter().filter(is_within).take(SHOWN);
+    let mut named: Vec<String> = within.map(|one| format!("capability `{one}`")).collect();
+    let more = reaching.len().saturating_sub(named.len());
+    named.extend((more > 0).then(|| format!("{more} more")));
+    let named = named.join(", ");
+    let why = format!(
+        "a lower sensitivity of secret `{name}` restricts less what delivers it: {named}; nothing was changed"
+    );
+    let fix = "if that is intended, confirm it: `keyward secret classify NAME ordinary --widen`";
+    Err(Failure::new(code::WIDENING_NOT_CONFIRMED).because(why).mended_by(fix))
 }
 
 /// `change`, which also advances the secret and the capabilities that deliver it: decisions on its owner or

@@ -63,7 +63,7 @@ fn approval_fix(body: &OAuthBody) -> Option<String> {
 }
 
 fn place(fault: Fault) -> String {
-    let Fault { file, line, column, message } = fault;
+    let Fault { file, line, column, message, .. } = fault;
     format!("{file}:{line}:{column}: {message}")
 }
 

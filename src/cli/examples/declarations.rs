@@ -25,7 +25,15 @@ pub(super) const OF_DECLARATIONS: &[(&str, [&str; 2])] = &[
         ["keyward declaration schema > keyward.schema.json", "keyward declaration schema -o json"],
     ),
     ("policy list", ["keyward policy list --prefix no-", "keyward policy list --owner payments -o json"]),
-    ("policy show", ["keyward policy show no-night-deploys", "keyward policy show no-night-deploys -o json"]),
+    ("policy show", ["keyward policy show no-night-deploys", "keyward policy show no-night-deploys --at 7d"]),
+    ("policy history", ["keyward policy history no-night-deploys", "keyward policy history -o json"]),
+    (
+        "policy rollback",
+        [
+            "keyward policy rollback no-night-deploys --to 2c26b46b68ff",
+            "keyward policy rollback --to 9f86d081884c --widen --yes",
+        ],
+    ),
     (
         "policy test",
         [

@@ -230,7 +230,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("secret show", ["keyward secret show github/app", "keyward secret show github/app -o json"]),
     (
         "secret classify",
-        ["keyward secret classify orders-db/app high", "keyward secret classify github/app ordinary"],
+        ["keyward secret classify orders-db/app high", "keyward secret classify github/app ordinary --widen"],
     ),
     ("secret versions", ["keyward secret versions github/app", "keyward secret versions github/app -o json"]),
     ("secret readers", ["keyward secret readers github/app", "keyward secret readers github/app --at 7d"]),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::plan_approval::{ApproveArgs, approve, read_approval};
 use super::plan_lines::{counts, dry_run, lines};
 use super::upstream_checks::{UpstreamCheck, conclude};
 use crate::base::code;
@@ -23,6 +24,8 @@ use crate::wire::{
 pub struct PlanArgs {
     #[command(flatten)]
     declared: DeclaredArgs,
+    #[command(flatten)]
+    approving: ApproveArgs,
     /// Also check the upstream of each rotation and lease in the files, also of those that are applied already; nothing is
     /// changed there
     #[arg(long)]
@@ -43,6 +46,9 @@ pub struct ApplyArgs {
     /// Confirm that the changes give more access than before: `keyward plan` lists what becomes reachable
     #[arg(long)]
     widen: bool,
+    /// The approval of the plan by a second operator, from `keyward plan --approve`; needed with `--widen` if the broker demands it
+    #[arg(long, value_name = "FILE", requires = "widen")]
+    approved: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -69,11 +75,20 @@ impl PlanArgs {
         } else {
             Ok(())
         };
+        if let Some(out) = self.approving.out().filter(|_| checked.is_ok()) {
+            approve(session, &client, &body, &planned, out).await?;
+            let command = format!("{} --widen --approved {}", self.declared.command(), quoted(out));
+            session.console.say(&format!("approved; another person applies it: {command}"));
+            return Ok(());
+        }
         // The last line, also after failed checks and in a file.
         let is_told = !session.console.is_json() && !planned.changes.is_empty();
         if let Some(id) = planned.plan.as_ref().filter(|_| is_told) {
             let widen = if planned.widening.is_some() { " --widen" } else { "" };
-            let command = format!("{}{widen}", self.declared.command(id));
+            let command = format!("{} --plan {id}{widen}", self.declared.command());
+            if planned.to_approve.is_some() {
+                session.console.say(NEEDS_SECOND);
+            }
             session.console.line(&format!("to make exactly these changes: {command}"));
         }
         checked
@@ -89,31 +104,48 @@ impl ApplyArgs {
                 "add `--plan ID` to apply a plan that you have read (`keyward plan --prune -f FILE`), or `--yes`",
             ));
         }
-        let DeclareBody { files, prune } = self.declared.body()?;
+        let declared = self.declared.body()?;
         let client = session.operator().await?;
-        let mut body = ApplyBody { files, prune, plan: self.plan.clone(), widen: self.widen };
-        if prune && body.plan.is_none() {
-            let request = DeclareBody { files: body.files.clone(), prune };
-            let planned = client.call(PLAN_DECLARATIONS, &Nothing, &request).await?;
-            let id = planned.plan.clone().ok_or_else(|| {
-                CommandFailure::new(code::RESPONSE_INVALID)
-                    .because("this broker gives no plan ids, so it cannot check that `--prune` removes only what was shown")
-                    .mended_by("upgrade the broker")
-            })?;
-            body.plan = Some(id);
-            note_empty_files(&request, session.console);
-            if !self.yes && !planned.changes.is_empty() {
-                show(&planned, session.console);
-                let question = format!("Make these changes ({})?", counts(&planned.changes));
-                if !session.console.confirms(&question)? {
-                    return Err(CommandFailure::new(code::NOT_CONFIRMED));
-                }
-            }
+        let approval = self.approved.as_deref().map(read_approval).transpose()?;
+        let (plan, widen) = (self.plan.clone(), self.widen);
+        let mut body = ApplyBody { plan, widen, approval, ..ApplyBody::of(declared) };
+        if body.prune && body.plan.is_none() {
+            body.plan = confirmed_plan(session, &client, &body, self.yes).await?;
         }
         let applied = client.call(APPLY_DECLARATIONS, &Nothing, &body).await?;
         tell(&applied, session.console)
     }
 }
+
+/// Has the person confirm the plan of `body`, unless `is_confirmed`. Its id; the application then makes exactly its changes.
+pub(super) async fn confirmed_plan(
+    session: VerbSession<'_>,
+    client: &Client,
+    body: &ApplyBody,
+    is_confirmed: bool,
+) -> Result<Option<String>, CommandFailure> {
+    let request =
+        DeclareBody { files: body.files.clone(), prune: body.prune, rollback: body.rollback.clone() };
+    let planned = client.call(PLAN_DECLARATIONS, &Nothing, &request).await?;
+    let id = planned.plan.clone().ok_or_else(|| {
+        CommandFailure::new(code::RESPONSE_INVALID)
+            .because("this broker gives no plan ids, so it cannot check that only the changes are made that were shown")
+            .mended_by("upgrade the broker")
+    })?;
+    note_empty_files(&request, session.console);
+    if !is_confirmed && !planned.changes.is_empty() {
+        show(&planned, session.console);
+        let question = format!("Make these changes ({})?", counts(&planned.changes));
+        if !session.console.confirms(&question)? {
+            return Err(CommandFailure::new(code::NOT_CONFIRMED));
+        }
+    }
+    Ok(Some(id))
+}
+
+/// Says that a plan needs a second operator.
+const NEEDS_SECOND: &str = "note: this broker demands that a second operator approves this plan: another person runs the same command with \
+     `--approve --out plan-approval.json`, and `--approved plan-approval.json` is added to the command below";
 
 /// Shows a plan to the person who is asked about it.
 fn show(planned: &AppliedAnswer, console: &Console) {
@@ -121,7 +153,7 @@ fn show(planned: &AppliedAnswer, console: &Console) {
     lines(planned).for_each(|line| console.say(&line));
 }
 
-fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), CommandFailure> {
+pub(super) fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), CommandFailure> {
     note_new_owners(applied, console);
     if console.is_json() {
         console.json(&applied.sent);
@@ -212,21 +244,23 @@ async fn check_upstreams(
 }
 
 impl DeclaredArgs {
-    /// The command that applies the plan of this id.
-    fn command(&self, id: &str) -> String {
-        let quoted = |path: &PathBuf| {
-            let text = path.display().to_string();
-            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-            if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
-        };
+    /// The command that applies the files.
+    fn command(&self) -> String {
         let files: Vec<String> = self.files.iter().map(|path| format!(" -f {}", quoted(path))).collect();
         let prune = if self.prune { " --prune" } else { "" };
-        format!("keyward apply{}{prune} --plan {id}", files.concat())
+        format!("keyward apply{}{prune}", files.concat())
     }
 
     fn body(&self) -> Result<DeclareBody, CommandFailure> {
-        Ok(DeclareBody { files: read_files(&self.files)?, prune: self.prune })
+        Ok(DeclareBody { files: read_files(&self.files)?, prune: self.prune, rollback: None })
     }
+}
+
+/// The path as an argument of a shell command.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// The files at `paths`, and those in directories in the order of their names.

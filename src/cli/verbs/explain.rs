@@ -7,8 +7,8 @@ use crate::console::CommandFailure;
 use crate::rotation::spoken;
 use crate::wire::{
     AllowingChangeAnswer, DecidedAnswer, DecidedNowAnswer, EXPLAIN_DECISION, EXPLAIN_OWN_DECISION,
-    ExplainedCapabilityAnswer, ExplainedPolicyAnswer, ExplanationAnswer, Nothing, OwnExplanationAnswer,
-    PolicyDemandAnswer,
+    ExplainedCapabilityAnswer, ExplainedPolicyAnswer, ExplainedThenAnswer, ExplanationAnswer, Nothing,
+    OwnExplanationAnswer, PolicyDemandAnswer,
 };
 
 /// `keyward explain`
@@ -46,17 +46,21 @@ impl ExplainArgs {
 const PRESENT: &str = "by the present declarations:";
 
 fn lines(explained: &ExplanationAnswer) -> Vec<String> {
-    let ExplanationAnswer { decided, seq, agent, rules, now, capabilities, change } = explained;
+    let ExplanationAnswer { decided, seq, agent, rules, now, then, capabilities, change } = explained;
     let mut lines = vec![format!("{} of agent `{agent}`, entry {seq}", headline(decided)), request(decided)];
     lines.extend(approval(decided));
     if !rules.is_empty() {
         lines.push(format!("  decided by: {}", rules.join(", ")));
     }
+    if let Some(ExplainedThenAnswer { seq, capabilities }) = then {
+        lines.push(format!("by the declarations of then, of entry {seq}:"));
+        lines.extend(capabilities.iter().flat_map(capability));
+    }
     lines.push(present(now));
     if !capabilities.is_empty() {
         lines.push(PRESENT.to_owned());
     }
-    capabilities.iter().for_each(|one| lines.extend(capability(one)));
+    lines.extend(capabilities.iter().flat_map(capability));
     lines.extend(change.iter().map(allowing));
     lines
 }

@@ -92,7 +92,9 @@ fn widened(one: &WidenedAnswer) -> String {
         // Of a newer broker.
         other => format!("{other} {what}"),
     };
-    format!("  {agent}  {}{environment}  {cause}", one.capability)
+    let capability = one.capability.as_ref();
+    let capability = capability.map_or_else(|| "all capabilities".to_owned(), ToString::to_string);
+    format!("  {agent}  {capability}{environment}  {cause}")
 }
 
 /// Lines about what agents lose.

@@ -39,6 +39,9 @@ pub enum SecretCommand {
         name: String,
         /// `ordinary` or `high`
         sensitivity: Sensitivity,
+        /// Confirm that capabilities deliver the secret under fewer restrictions: needed for a lower sensitivity
+        #[arg(long)]
+        widen: bool,
     },
     /// List the versions of a secret
     Versions {
@@ -139,7 +142,10 @@ impl SecretCommand {
             Self::Put(args) => args.put(session).await,
             Self::List(args) => session.list(LIST_SECRETS, &args.selection()?).await,
             Self::Show { name } => session.show(GET_SECRET, &name.parse()?).await,
-            Self::Classify { name, sensitivity } => classify(session, &name.parse()?, *sensitivity).await,
+            Self::Classify { name, sensitivity, widen } => {
+                let body = SensitivityBody { sensitivity: *sensitivity, widen: *widen };
+                classify(session, &name.parse()?, &body).await
+            }
             Self::Versions { name } => versions(session, &name.parse()?).await,
             Self::Readers { name, at: None } => readers(session, &name.parse()?).await,
             Self::Readers { name, at: Some(at) } => readers_at(session, &name.parse()?, *at).await,
@@ -234,11 +240,11 @@ async fn delete(
 async fn classify(
     session: VerbSession<'_>,
     name: &SecretName,
-    sensitivity: Sensitivity,
+    body: &SensitivityBody,
 ) -> Result<(), CommandFailure> {
     let client = session.operator().await?;
-    let classified = client.call(CLASSIFY_SECRET, name, &SensitivityBody { sensitivity }).await?;
-    session.print(&classified, |_| format!("{name}: {}", sensitivity.as_str()));
+    let classified = client.call(CLASSIFY_SECRET, name, body).await?;
+    session.print(&classified, |_| format!("{name}: {}", body.sensitivity.as_str()));
     if !session.console.is_json() && !classified.cut_off.is_empty() {
         let cut_off = joined(&classified.cut_off);
         session

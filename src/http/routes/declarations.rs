@@ -9,10 +9,12 @@ use super::refusals::within;
 use super::table::{AdminRequest, RequestHead, Routes, body_of, described, success};
 use super::target::{FromPath, name};
 use crate::base::code;
+use crate::base::encoding::from_base64url;
 use crate::base::limits::{DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX};
-use crate::base::{CapabilityName, SecretName};
+use crate::base::{CapabilityName, SecretName, Timestamp};
 use crate::broker::{
-    AdminServices, Applied, Ended, ExportFilter, HeavyRequest, Planned, Priority, ReplayedSpan, Uploaded,
+    AdminServices, Applied, Ended, ExportFilter, HeavyRequest, PlanApproval, Planned, Priority, ReplayedSpan,
+    RollbackTarget, Uploaded,
 };
 use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
@@ -24,7 +26,7 @@ use crate::policy::{
 use crate::registry::Undeclared;
 use crate::wire::{
     self, AppliedAnswer, ApplyBody, DeclareBody, Endpoint, ExportBody, LeaseCheckAnswer, Nothing, Optional,
-    SimulateBody, SimulationAnswer, UpstreamCheckAnswer,
+    PlanApprovalBody, PlanBallot, RollbackBody, SimulateBody, SimulationAnswer, UpstreamCheckAnswer,
 };
 
 /// The routes of declarations.
@@ -121,8 +123,7 @@ impl Upload for DeclareBody {
     type More = ();
 
     fn planned(self) -> (ApplyBody, ()) {
-        let Self { files, prune } = self;
-        (ApplyBody { files, prune, plan: None, widen: false }, ())
+        (ApplyBody::of(self), ())
     }
 }
 
@@ -131,7 +132,7 @@ impl Upload for SimulateBody {
 
     fn planned(self) -> (ApplyBody, ReplayedSpan) {
         let Self { files, prune, since, before } = self;
-        (ApplyBody { files, prune, plan: None, widen: false }, ReplayedSpan { since, before })
+        (ApplyBody::of(DeclareBody { files, prune, rollback: None }), ReplayedSpan { since, before })
     }
 }
 
@@ -145,8 +146,21 @@ fn uploaded<B: Upload>(body: B) -> Result<(Uploaded, B::More), Problem> {
         return Err(Problem::new(code::FILE_NAME_TOO_LONG));
     }
     let unnamed = if body.prune { Undeclared::Prune } else { Undeclared::Keep };
-    let files = body.files.into_iter().map(|file| SourceFile::new(file.name, file.text));
-    Ok((Uploaded { files: files.collect(), unnamed, plan: body.plan, widen: body.widen }, more))
+    let ApplyBody { files, plan, widen, approval, rollback, .. } = body;
+    let files = files.into_iter().map(|file| SourceFile::new(file.name, file.text)).collect();
+    let approval = approval.map(plan_approval).transpose()?;
+    let rollback = rollback.map(|RollbackBody { policy, to }| RollbackTarget { policy, to });
+    Ok((Uploaded { files, unnamed, plan, widen, approval, rollback }, more))
+}
+
+fn plan_approval(body: PlanApprovalBody) -> Result<PlanApproval, Problem> {
+    let PlanApprovalBody { kind, operator, digest, seq, expires_at, signature } = body;
+    let expires_at = Timestamp::parse(&expires_at).filter(|_| kind == PlanBallot::KIND);
+    let signature = from_base64url(&signature);
+    let (Some(expires_at), Some(signature)) = (expires_at, signature) else {
+        return Err(Problem::new(code::PLAN_APPROVAL_MALFORMED));
+    };
+    Ok(PlanApproval { operator, digest, seq, expires_at, signature })
 }
 
 async fn plan(
@@ -154,9 +168,9 @@ async fn plan(
     call: Declaring<PlanDeclarations, Nothing>,
 ) -> Result<AppliedAnswer, Problem> {
     let planned = services.plan(&call.by, &call.heavy, call.uploaded).await?;
-    let Planned { changes, id, losses, widening, new_owners, unchanged } = planned;
+    let Planned { changes, id, losses, widening, to_approve, new_owners, unchanged } = planned;
     let unapplied = AppliedAnswer::unapplied(changes);
-    Ok(AppliedAnswer { plan: Some(id), losses, widening, new_owners, unchanged, ..unapplied })
+    Ok(AppliedAnswer { plan: Some(id), losses, widening, to_approve, new_owners, unchanged, ..unapplied })
 }
 
 async fn simulate(

@@ -10,7 +10,8 @@ use super::target::{name, reason};
 use super::tokens::scope_of;
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
 use crate::broker::{
-    AdminServices, AgentServices, Classified, Expected, OperatorRequest, PutSecret, StoredSecret, VersionAct,
+    AdminServices, AgentServices, Classification, Classified, Expected, OperatorRequest, PutSecret,
+    StoredSecret, VersionAct,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -171,9 +172,10 @@ async fn classify(
     call: AdminRequest<StoreSecrets, SecretName, SensitivityBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ClassifiedAnswer, Problem> {
-    let to = call.input.sensitivity;
+    let SensitivityBody { sensitivity: to, widen } = call.input;
+    let classification = Classification { to, widen };
     let Classified { seq, cut_off } =
-        services.classify(&call.by, &call.target, to, idempotency.as_ref()).await?;
+        services.classify(&call.by, &call.target, classification, idempotency.as_ref()).await?;
     Ok(ClassifiedAnswer { seq, cut_off })
 }
 

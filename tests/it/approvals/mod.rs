@@ -108,7 +108,7 @@ impl Approver {
 }
 
 /// A new approval key of the operator, accepted on the host.
-async fn accepted_key(broker: &TestBroker, name: &str, caller: &Caller) -> EcdsaKey {
+pub(crate) async fn accepted_key(broker: &TestBroker, name: &str, caller: &Caller) -> EcdsaKey {
     let (pem, request) = new_key_and_request().unwrap();
     let proposed = caller.post_json("/v1/approval-key", &json!({ "csr": base64url(&request) })).await;
     assert_eq!(proposed.status, 201, "{}", proposed.text());

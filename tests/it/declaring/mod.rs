@@ -5,4 +5,5 @@ mod export;
 mod plan;
 mod prune;
 mod schema;
+mod second_operator;
 mod widening;

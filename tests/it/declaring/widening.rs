@@ -263,3 +263,22 @@ async fn a_team_sees_the_number_and_not_the_names_of_foreign_agents() {
     );
     assert!(!reply.text().contains("foreign"), "{}", reply.text());
 }
+
+#[tokio::test]
+async fn policy_that_restricts_less_counts_without_a_present_agent() {
+    // Given a policy about a role, which the only agent loses
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    let rule = policy("forbid (principal in Keyward::Role::\"publisher\", action, resource);");
+    let agent = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\n";
+    assert_eq!(applied(&by, &format!("{rule}{agent}"), false, false).await.status, 200);
+    let without = agent.replace("\"publisher\"", "");
+    assert_eq!(applied(&by, &without, false, false).await.status, 200);
+    // When the policy restricts less, then it is confirmed, because the agent can get the role again
+    let looser = rule.replace("forbid", "@max_ttl(\"1h\") forbid");
+    assert_eq!(widening(&by, &looser, false).await, ["- - - policy-changed p"]);
+    let reply = applied(&by, &looser, false, false).await;
+    refused(&reply, 409, "widening_not_confirmed");
+    assert!(reply.text().contains("all agents, all capabilities: policy-changed p"), "{}", reply.text());
+    assert_eq!(widening(&by, DECLARATIONS, true).await, ["- - - policy-removed p"]);
+}

@@ -26,6 +26,7 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("operator", "capability show", &["payments.write"]),
     ("operator", "policy list", &[]),
     ("operator", "policy show", &["short-writes"]),
+    ("operator", "policy history", &["short-writes"]),
     ("operator", "role list", &[]),
     ("operator", "role show", &["publisher"]),
     ("operator", "secret list", &[]),

@@ -47,7 +47,8 @@ fn production_write_is_approved_and_used_once_by_the_page() {
     let on_host = format!("--on-host --config {}", process.config());
     run("nobody", &blocks[3].replace(&example, fingerprint).replace("--on-host", &on_host));
     // When the agent asks, then alice finds the request, and approves it
-    assert!((1..=6).contains(&blocks[4..9].iter().map(|block| block.lines().count()).sum::<usize>()));
+    let commands: Vec<&str> = blocks[4..10].iter().flat_map(|block| block.lines()).collect();
+    assert_eq!(commands.len(), 6, "a write that is approved, and a denial that is remediated: {commands:?}");
     let denied = process.run_as("deploy-bot", &["token", "web.deploy"], b"");
     assert!(String::from_utf8_lossy(&denied.stderr).contains("approval_required"), "{denied:?}");
     let asked = run("deploy-bot", &blocks[4]);
@@ -74,9 +75,19 @@ fn production_write_is_approved_and_used_once_by_the_page() {
     let again = shell(&process.path(""), &blocks[8].replace(&of_page, &id), &[("KEYWARD_HOME", &home)]);
     let refusal = fenced(page, "text")[0].trim().to_owned();
     assert!(!again.status.success() && said(&again).contains(&refusal), "{}", said(&again));
+    // And the refusal names the command that remediates it
+    let said = said(&again);
+    let decision = word(&blocks[9], "dec_");
+    let remedy = blocks[9].trim().replace(&decision, &word(&said, "dec_"));
+    assert!(said.contains(&remedy), "{remedy}: {said}");
+    let token = run("deploy-bot", &format!("{remedy}\n"));
+    assert!(token.contains("eyJ"), "{token}");
+    let minted = process.json(&["audit", "list", "--kind", "token.minted"]);
+    let remediates = |entry: &Value| entry["event"]["remediates"] == word(&said, "dec_").as_str();
+    assert!(minted["items"].as_array().unwrap().iter().any(remediates), "{minted}");
     // And the agent sees the request
-    assert!(run("deploy-bot", &blocks[9].replace(&of_page, &id)).contains("used"));
-    programs_use_approvals_by_the_page(&process, &blocks[10..], &fenced(page, "python")[0]);
+    assert!(run("deploy-bot", &blocks[10].replace(&of_page, &id)).contains("used"));
+    programs_use_approvals_by_the_page(&process, &blocks[11..], &fenced(page, "python")[0]);
 }
 
 /// The section for programs: `keyward run`, `keyward.py`, and curl.

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{blocks, fenced, said, shell};
+use super::{blocks, fenced, run_as, said, shell};
+use crate::approval_keys::commands::{WORDS, accepted, persons, typed};
 use crate::support::process::Process;
 
 const PAGE: &str = "how-to/change-policies.md";
@@ -51,20 +52,78 @@ fn policies_are_tested_planned_simulated_and_applied_by_the_page() {
     let (is_good, said) = run(back);
     assert!(!is_good && said.contains("widening_not_confirmed") && said.contains("deploy-bot"), "{said}");
     // When the policy is removed by the page, then nothing else goes
-    assert_eq!(commands.len(), 9);
-    assert!(run(&commands[6]).0);
+    assert_eq!(commands.len(), 14);
+    assert!(run(&commands[8]).0);
     let file = process.path("declarations.toml");
     let declared = format!("\n{}", fs::read_to_string(&file).unwrap());
     let kept: Vec<&str> = declared.split("\n[[").filter(|table| !table.starts_with("policy]]")).collect();
     fs::write(&file, kept.join("\n[[")).unwrap();
-    let (is_good, said) = run(&commands[7]);
+    let (is_good, said) = run(&commands[9]);
     assert!(is_good && said.contains("- policy no-night-deploys"), "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("- ")).count(), 1, "{said}");
     let plan = process.json(&["plan", "-f", &file.display().to_string(), "--prune"])["plan"].clone();
-    let (is_good, said) = run(&commands[8].replace("$PLAN", plan.as_str().unwrap()));
+    let (is_good, said) = run(&commands[10].replace("$PLAN", plan.as_str().unwrap()));
     assert!(is_good && said.contains("applied in ledger entry"), "{said}");
     let left = String::from_utf8(process.good(&["export"], b"")).unwrap();
     assert!(left.contains("deploy-bot") && !left.contains("no-night-deploys"), "{left}");
+    // When an earlier version is brought back by the page, then it is in force again
+    let versions = process.json(&["policy", "history", "no-night-deploys"])["versions"].clone();
+    let hash = versions[1]["hash"].as_str().unwrap();
+    assert!(run(&commands[11]).1.contains(&hash[..16]));
+    let (is_good, said) = run(&commands[12].replace("$HASH", hash));
+    assert!(is_good && said.contains("hour < 16"), "{said}");
+    let (is_good, said) = run(&commands[13].replace("$HASH", hash));
+    assert!(is_good && said.contains("+ policy no-night-deploys"), "{said}");
+    let shown = process.json(&["policy", "show", "no-night-deploys"]);
+    assert_eq!(shown["hash"], hash);
+    // And so is a set: here the one of the wider rule, which has to be confirmed
+    let sets = process.json(&["policy", "history"])["sets"].clone();
+    assert_eq!(sets.as_array().unwrap().len(), 4, "{sets}");
+    let set = sets[2]["hash"].as_str().unwrap();
+    let back = format!("keyward policy rollback --to {} --yes", &set[..16]);
+    let (is_good, said) = run(&back);
+    assert!(!is_good && said.contains("widening_not_confirmed"), "{said}");
+    let (is_good, said) = run(&format!("{back} --widen"));
+    assert!(is_good && said.contains("~ policy no-night-deploys"), "{said}");
+    let (_, said) = run("keyward policy show no-night-deploys");
+    assert!(said.contains("hour < 18"), "{said}");
+}
+
+#[test]
+fn wider_change_is_approved_by_a_second_operator_by_the_page() {
+    // Given the setting of the page, the admins `operator` and `bob`, and an approval key of bob
+    let files = fenced(PAGE, "toml");
+    let mut process = persons();
+    accepted(&process, "bob");
+    process.stop();
+    process.configure(&files[2]);
+    process.serve();
+    let file = process.path("deploy.toml");
+    fs::write(&file, &files[0]).unwrap();
+    let commands = blocks(PAGE);
+    run_as(&process, "operator", "keyward apply -f deploy.toml\n", &[]);
+    // When a change gives more access, then `--widen` is not enough
+    fs::write(&file, files[0].replace("hour < 16", "hour < 18")).unwrap();
+    let home = process.path("home-operator").display().to_string();
+    let refused = shell(&process.path(""), &commands[5], &[("KEYWARD_HOME", &home)]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(said(&refused).contains("widening_needs_second_operator"), "{}", said(&refused));
+    // When bob approves the plan at a terminal, then it is applied
+    let place = |command: &str| {
+        let command = command.trim().strip_prefix("keyward ").unwrap();
+        command.replace("deploy.toml", &file.display().to_string())
+    };
+    let approval = process.path("plan-approval.json").display().to_string();
+    let approve = place(&commands[6]).replace("plan-approval.json", &approval);
+    let (is_done, told) = typed(&process, "bob", &approve, "Passphrase of the approval key: ", &[WORDS]);
+    assert!(is_done && told.contains("you approve these changes") && told.contains("deploy-bot"), "{told}");
+    assert!(told.contains("hour < 16") && told.contains("hour < 18"), "both rules: {told}");
+    let applied = run_as(&process, "operator", &commands[7], &[]);
+    assert!(applied.contains("applied in ledger entry"), "{applied}");
+    // And a plan without such a change is not signed
+    let again: Vec<&str> = approve.split(' ').collect();
+    let refused = process.run_as("bob", &again, b"");
+    assert!(said(&refused).contains("plan_approval_not_needed"), "{}", said(&refused));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{NO_NIGHTS, applied, ask, broker_with, policy};
 use crate::operators::{join, standing, teams};
 use crate::refusals::refused;
-use crate::support::broker::{Agent, Reply, TestBroker};
+use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
 
 fn decision(reply: &Reply) -> String {
     reply.json()["decision_id"].as_str().unwrap().to_owned()
@@ -215,4 +215,73 @@ async fn roles_in_the_facts_of_a_request_are_not_shown_to_other_owners() {
     assert!(whole.last().unwrap()["event"]["facts"]["roles"].is_array(), "{whole:?}");
     let shown = red.get("/v1/ledger/entries?kind=token.minted").await.text();
     assert!(shown.contains("red-bot") && !shown.contains("\"facts\""), "{shown}");
+}
+
+#[tokio::test]
+async fn an_old_decision_is_explained_by_the_rules_of_then() {
+    // Given a denial by a policy, which was changed, and a role that was removed since
+    let (mut broker, agent) = broker_with(NO_NIGHTS).await;
+    broker.clock.advance_s(8 * 3600);
+    let denied = ask(&agent, "reports.publish").await;
+    refused(&denied, 403, "policy_denied");
+    let id = decision(&denied);
+    assert_eq!(explained(&broker, &id).await.get("then"), None, "the declarations are the same");
+    let entry = broker.entries("declarations.applied").await.last().unwrap()["seq"].clone();
+    applied(
+        &broker,
+        &policy("no-nights", "forbid (principal, action == Keyward::Action::\"lease\", resource);"),
+    )
+    .await;
+    let longer = DECLARATIONS.replace("max_life_s = 120", "max_life_s = 60");
+    applied(&broker, &longer).await;
+    // When it is explained, also after a restart, then by the rules of then and by the present ones
+    for _ in 0..2 {
+        let answer = explained(&broker, &id).await;
+        let of_then = &answer["then"]["capabilities"][0];
+        assert_eq!((&answer["then"]["seq"], &of_then["held_by"]), (&entry, &json!(["publisher"])));
+        assert_eq!(of_then["policies"][0]["result"], "denies", "{answer}");
+        let of_now = &answer["capabilities"][0]["policies"][0];
+        assert_eq!((&of_now["policy"], &of_now["result"]), (&json!("no-nights"), &json!("other-action")));
+        assert_eq!(
+            (&answer["now"]["outcome"], &answer["now"]["same_declarations"]),
+            (&json!("allow"), &json!(false))
+        );
+        broker.restart().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_names_an_audience_or_an_action_is_decided_again() {
+    // Given denials because of the audience, and because of the action that a detail names
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["publisher"]).await;
+    let other = "grant_type=client_credentials&scope=reports.read&resource=https://other.example.com";
+    let detail =
+        json!([{ "type": "keyward_capability", "capability": "reports.publish", "actions": ["read"] }]);
+    let mut action = form_urlencoded::Serializer::new("grant_type=client_credentials".to_owned());
+    action.append_pair("authorization_details", &detail.to_string());
+    for (form, code) in [(other, "audience_mismatch"), (&*action.finish(), "capability_action_mismatch")] {
+        let denied = agent.ask(form).await;
+        assert_eq!(denied.code(), code, "{}", denied.text());
+        // When they are explained, then the same request is decided now
+        let answer = explained(&broker, &decision(&denied)).await;
+        assert_eq!((&answer["now"]["outcome"], &answer["now"]["code"]), (&json!("deny"), &json!(code)));
+        let reasons = answer["now"]["reasons"].to_string();
+        assert!(!reasons.contains("the entry does not have"), "{reasons}");
+    }
+    // And the entry has no audience and no capability that are not declared
+    let denied = broker.entries("request.denied").await;
+    let targets: Vec<&Value> = denied.iter().map(|entry| &entry["event"]["facts"]["target"]).collect();
+    let expected = [json!({ "other_resource": true }), json!({ "actions": { "reports.publish": "read" } })];
+    assert_eq!(targets, expected.iter().collect::<Vec<_>>());
+    // And a simulation replays them
+    let files = json!([{ "name": "draft.toml", "text": DECLARATIONS.replace("access = \"write\"", "access = \"read\"") }]);
+    let body = json!({ "files": files, "since": "1d" });
+    let reply = broker.operator().post_json("/v1/simulations", &body).await.json();
+    let changes = reply["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 1, "{reply}");
+    assert_eq!(
+        (&changes[0]["capability"], &changes[0]["change"]),
+        (&json!("reports.publish"), &json!("newly-allowed"))
+    );
 }

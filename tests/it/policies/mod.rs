@@ -8,6 +8,7 @@ mod matrix;
 mod past_reads;
 mod remedies;
 mod simulate;
+mod versions;
 mod views;
 
 use keyward::base::Timestamp;

@@ -128,8 +128,14 @@ fn declared(operator: &OperatorName, roles: std::ops::Range<u64>) -> Result<Chan
         roles: roles.map(role).collect::<Result<_, _>>()?,
         removed_roles: Vec::new(),
     };
-    let event =
-        DeclarationsApplied { operator, changes: &[], values_left_out: 0, snapshot: sha256(b"").hex() };
+    let event = DeclarationsApplied {
+        operator,
+        changes: &[],
+        values_left_out: 0,
+        snapshot: sha256(b"").hex(),
+        rollback: None,
+        approved: None,
+    };
     Ok(Change::new(&event)?.effect(Effect::Registry(effect)))
 }
 

@@ -227,6 +227,13 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("simulate", &["-f", &declared]);
     run("policy list", &[]);
     run("policy show", &["short"]);
+    run("policy history", &[]);
+    let versions = run("policy history", &["short"]);
+    let hash = versions["versions"][0]["hash"].as_str().unwrap();
+    run("policy show", &["short", "--hash", hash]);
+    let stricter = world.write(&policy.replace("5m", "4m"));
+    run("apply", &["-f", &stricter]);
+    run("policy rollback", &["short", "--to", hash, "--yes", "--widen"]);
     run("role show", &["repo-reader"]);
     let declared = world.write(&world.rotation().replace("30d", "31d"));
     run("plan", &["-f", &declared]);

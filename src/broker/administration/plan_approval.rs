@@ -1,0 +1,249 @@
+//! The approval of a plan that gives more access, by a second operator.
+
+use super::upload::{AskedApplication, PlanApproval, Upload};
+use crate::authn::enrolled_operator;
+use crate::base::encoding::base64url;
+use crate::base::limits::PLAN_APPROVAL_S;
+use crate::base::{Cancellation, OperatorName, Person, PolicyName, Scope, Timestamp, code};
+use crate::broker::failure::Failure;
+use crate::broker::policies::declared_as_of::DeclaringEntries;
+use crate::broker::policies::versions::RollbackTarget;
+use crate::broker::reading::Reading;
+use crate::broker::services::Services;
+use crate::crypto::{Digest, Sha256Stream};
+use crate::operators::{self, ApprovalKey, Operator, OperatorKind, OperatorRole, is_of_host};
+use crate::policy::{Declare, Right as _};
+use crate::registry::ApprovedPlanText;
+use crate::wire::{PlanBallot, PlanToApproveAnswer};
+
+/// The records about an approval, which the commit relies on.
+pub(super) struct SecondOperator {
+    /// The person of the operator that applies.
+    applying: Option<Person>,
+    applying_name: OperatorName,
+    signer: Option<Signer>,
+}
+
+/// The operator that approved, by the records.
+struct Signer {
+    role: OperatorRole,
+    scope: Scope,
+    /// `None` if it is no person.
+    person: Option<Person>,
+    /// The accepted approval key.
+    key: Option<ApprovalKey>,
+    /// Whether its certificate of the enrolment that proposed the key is neither revoked nor suspended.
+    is_live: bool,
+}
+
+/// A plan that a second operator approved.
+#[derive(Debug)]
+pub(super) struct ApprovedPlan {
+    approval: PlanApproval,
+    /// The digest of the plan alone.
+    plan: Digest,
+    person: Person,
+    key: Digest,
+}
+
+impl ApprovedPlan {
+    /// The approval as the entry says it.
+    pub(super) fn text(&self) -> ApprovedPlanText<'_> {
+        ApprovedPlanText {
+            operator: &self.approval.operator,
+            person: &self.person,
+            approval_key: self.key.hex(),
+            plan: self.plan.hex(),
+            seq: self.approval.seq,
+            expires_at: self.approval.expires_at.to_string(),
+            digest: &self.approval.digest,
+            signature: base64url(&self.approval.signature),
+        }
+    }
+}
+
+impl Signer {
+    fn of(reading: &Reading<'_>, name: &OperatorName) -> Option<Self> {
+        let operator = reading.acting_operator(name)?;
+        let world = reading.under(operators::keys::approval_keys(name));
+        let key = world.operators.approval_key(name).cloned();
+        let is_live = key.as_ref().is_some_and(|key| {
+            enrolled_operator(operator.id, name, key.enrolled_seq(), reading.records()).is_ok()
+        });
+        let (role, scope, person) = (operator.role, operator.scope.clone(), person_of(operator));
+        Some(Self { role, scope, person, key, is_live })
+    }
+}
+
+impl Signer {
+    /// The fingerprint of the key that verifies the signature of `approval`.
+    fn verified(&self, approval: &PlanApproval) -> Result<Digest, Failure> {
+        let name = &approval.operator;
+        let key = self.key.as_ref().ok_or_else(|| {
+            let why = format!("the operator `{name}`, which approved the plan, has no accepted approval key");
+            Failure::new(code::APPROVAL_KEY_MISSING).because(why)
+        })?;
+        let ballot = PlanBallot::approve(name, &approval.digest).canonical();
+        let ballot = ballot.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
+        if key.verify(&ballot, &approval.signature) {
+            return Ok(key.fingerprint());
+        }
+        let why = format!(
+            "the signature of the plan is not one by the accepted approval key of the operator `{name}`"
+        );
+        let fix = "have the operator approve the plan again: `keyward plan -f FILE --approve --out FILE`";
+        Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID).because(why).mended_by(fix))
+    }
+}
+
+/// The person who the operator is; `None` for a program, and if the records do not say it.
+fn person_of(operator: &Operator) -> Option<Person> {
+    let is_human = operator.profile.kind == OperatorKind::Human && !is_of_host(&operator.name);
+    operator.profile.person.clone().filter(|_| is_human)
+}
+
+impl SecondOperator {
+    /// The records about the approval of `upload`. The change relies on them.
+    pub(super) fn of(reading: &Reading<'_>, upload: &Upload) -> Self {
+        let applying_name = upload.operator.name().clone();
+        let applying = reading.acting_operator(&applying_name).and_then(person_of);
+        let signer = upload.asked.approval.as_ref().and_then(|one| Signer::of(reading, &one.operator));
+        Self { applying, applying_name, signer }
+    }
+
+    /// Checks `approval` of the plan of `upload` at `now`. The signature comes first: without one, nobody learns whether an
+    /// operator exists, and what it is.
+    ///
+    /// # Errors
+    /// [`Failure`] with the code that says why it does not count.
+    pub(super) fn check(
+        &self,
+        upload: &Upload,
+        approval: &PlanApproval,
+        approved: &ApprovedDigests,
+        now: Timestamp,
+    ) -> Result<ApprovedPlan, Failure> {
+        if now >= approval.expires_at || approval.expires_at > now.plus_s(PLAN_APPROVAL_S) {
+            return Err(Failure::new(code::PLAN_APPROVAL_EXPIRED));
+        }
+        if approved.signed.hex() != approval.digest {
+            return Err(Failure::new(code::PLAN_APPROVAL_OUTDATED));
+        }
+        let scope = upload.operator.scope();
+        let signer = self.signer.as_ref().filter(|signer| signer.scope == *scope);
+        let signer = signer.ok_or_else(|| ineligible(&approval.operator, "is none with your scope"))?;
+        let key = signer.verified(approval)?;
+        let person = self.eligible(signer, &approval.operator)?;
+        let (approval, plan) = (approval.clone(), approved.plan);
+        Ok(ApprovedPlan { approval, plan, person: person.clone(), key })
+    }
+
+    /// The person who approved, if it is another one than the person who applies, and could apply the plan itself.
+    fn eligible<'s>(&self, signer: &'s Signer, name: &OperatorName) -> Result<&'s Person, Failure> {
+        let Some(applying) = &self.applying else {
+            let name = &self.applying_name;
+            let why = format!(
+                "the records do not say which person the operator `{name}` is, so a second person cannot be told from it"
+            );
+            return Err(Failure::new(code::OPERATOR_WITHOUT_PERSON).because(why));
+        };
+        let Some(person) = &signer.person else {
+            let why = format!(
+                "the operator `{name}`, which approved the plan, is a program, or its record names no person"
+            );
+            return Err(Failure::new(code::APPROVER_WITHOUT_PERSON).because(why));
+        };
+        if person.is_same_as(applying) {
+            let why = format!("the operator `{name}`, which approved the plan, is the person who applies it");
+            let fix = "have another person approve the plan: `keyward plan -f FILE --approve --out FILE`";
+            return Err(Failure::new(code::APPROVER_IS_REQUESTER).because(why).mended_by(fix));
+        }
+        if !Declare::NEED.roles.contains(&signer.role) {
+            return Err(ineligible(name, "has a role that does not apply declarations"));
+        }
+        if !signer.is_live {
+            return Err(ineligible(name, "is revoked or suspended, or its certificate is"));
+        }
+        Ok(person)
+    }
+}
+
+/// The digest of a plan, and the one that approves it.
+pub(super) struct ApprovedDigests {
+    pub(super) plan: Digest,
+    pub(super) signed: Digest,
+}
+
+fn ineligible(name: &OperatorName, problem: &str) -> Failure {
+    let why = format!("the operator `{name}`, which approved the plan, {problem}");
+    let fix = "have another operator approve the plan: `keyward plan -f FILE --approve --out FILE`";
+    Failure::new(code::APPROVER_INELIGIBLE).because(why).mended_by(fix)
+}
+
+impl Services {
+    /// What a second operator signs to approve the plan with this digest, which was drawn as of the entry `seq`, and which
+    /// brings back `rollback`.
+    pub(super) fn to_approve(
+        &self,
+        plan: Digest,
+        seq: u64,
+        rollback: Option<&RollbackTarget>,
+    ) -> Result<PlanToApproveAnswer, Failure> {
+        let expires_at = self.state.clock.now().plus_s(PLAN_APPROVAL_S);
+        let digest = self.approval_digest(plan, seq, expires_at, rollback)?.hex();
+        Ok(PlanToApproveAnswer { digest, seq, expires_at: expires_at.to_string() })
+    }
+
+    /// The digest that approves the plan with the digest `plan`. `seq` is an entry of this broker's ledger: the node of the entry
+    /// is that of no other ledger.
+    fn approval_digest(
+        &self,
+        plan: Digest,
+        seq: u64,
+        expires_at: Timestamp,
+        rollback: Option<&RollbackTarget>,
+    ) -> Result<Digest, Failure> {
+        let entries = self.state.store.entries(seq, 1)?;
+        let outdated = || Failure::new(code::PLAN_APPROVAL_OUTDATED);
+        let node = entries.first().filter(|entry| entry.seq == seq).ok_or_else(outdated)?.node();
+        let mut hasher = Sha256Stream::new();
+        // The texts have a fixed length, or end with a line break.
+        hasher.update(b"keyward plan approval 1\n");
+        hasher.update(plan.as_bytes());
+        hasher.update(node.as_bytes());
+        hasher.update(&seq.to_be_bytes());
+        hasher.update(format!("{expires_at}\n").as_bytes());
+        if let Some(RollbackTarget { policy, to }) = rollback {
+            let policy = policy.as_ref().map_or("", PolicyName::as_str);
+            hasher.update(format!("{policy}\n{to}\n").as_bytes());
+        }
+        Ok(hasher.finish())
+    }
+
+    /// The digest of the plan of `upload`, drawn as of the entry `as_of`, as its approval names it.
+    ///
+    /// # Errors
+    /// [`Failure`] if declarations were applied after the plan was made.
+    pub(super) fn approved_digest(
+        &self,
+        asked: &AskedApplication,
+        approval: &PlanApproval,
+        plan: Digest,
+        as_of: u64,
+        work: &Cancellation,
+    ) -> Result<Digest, Failure> {
+        let rollback = asked.rollback.as_ref();
+        let outdated = || Failure::new(code::PLAN_APPROVAL_OUTDATED);
+        if approval.seq > as_of {
+            return Err(outdated());
+        }
+        let later = DeclaringEntries { from: approval.seq.saturating_add(1), through: as_of, until: None };
+        let next = later.from;
+        let searched_from = later.each(self, work, |_| Err(outdated()))?;
+        // A search that does not reach the plan says nothing about the entries before.
+        if searched_from > next {
+            return Err(outdated());
+        }
+        self.approval_digest(plan, approval.seq, approval.expires_at, rollback)
+    }
+}

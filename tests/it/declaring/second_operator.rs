@@ -1,0 +1,232 @@
+//! Plans that give more access, where the broker demands that a second operator approves them.
+
+use keyward::base::Timestamp;
+use keyward::base::encoding::base64url;
+use keyward::base::limits::PLAN_APPROVAL_S;
+use keyward::crypto::EcdsaKey;
+use keyward::wire::PlanBallot;
+use serde_json::{Value, json};
+
+use crate::approvals::accepted_key;
+use crate::operators::{change, join, post, refused};
+use crate::support::broker::{Caller, Reply, TestBroker};
+
+/// A Friday, 2027-01-15, 08:00 UTC.
+const MORNING: Timestamp = Timestamp::from_s(1_800_000_000);
+const NARROW: &str = "[[agent]]\nname = \"a\"\nroles = [\"repo-reader\"]\n";
+
+/// The agent `a` with a further role: it gets more access.
+fn wider() -> String {
+    NARROW.replace("[\"repo-reader\"]", "[\"publisher\", \"repo-reader\"]")
+}
+
+fn body(text: &str) -> Value {
+    json!({ "files": [{ "name": "a.toml", "text": text }] })
+}
+
+/// A broker with the agent `a` and the admins `admin` and `bob`, each a person; `bob` has an accepted approval key.
+struct Scene {
+    broker: TestBroker,
+    bob: Caller,
+    key: EcdsaKey,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let mut broker = TestBroker::start_at(MORNING, "").await;
+        broker.declare().await;
+        assert_eq!(broker.apply(NARROW).await.status, 200);
+        let profile = json!({ "networks": [], "life_s": null, "person": "root@corp.example" });
+        assert_eq!(change(&broker.operator(), "admin", &profile).await.status, 200);
+        let bob = join(&broker, "bob", &admin("bob@corp.example")).await.caller;
+        let key = accepted_key(&broker, "bob", &bob).await;
+        // From now on a second operator is demanded
+        broker.config.policies.widening_second_operator = true;
+        broker.restart().await;
+        let bob = Caller { address: broker.admins(), ..bob };
+        Self { broker, bob, key }
+    }
+
+    /// The plan of `text` as `by` is shown it.
+    async fn plan(&self, by: &Caller, text: &str) -> Value {
+        let planned = by.post_json("/v1/plan", &body(text)).await;
+        assert_eq!(planned.status, 200, "{}", planned.text());
+        planned.json()
+    }
+
+    /// The approval of the plan of `text` by `bob`.
+    async fn approved(&self, text: &str) -> Value {
+        let planned = self.plan(&self.bob, text).await;
+        approval(&planned["to_approve"], "bob", &self.key)
+    }
+
+    async fn apply(&self, text: &str, approval: Option<&Value>) -> Reply {
+        let mut body = body(text);
+        body["widen"] = json!(true);
+        if let Some(approval) = approval {
+            body["approval"] = approval.clone();
+        }
+        self.broker.operator().post_json("/v1/apply", &body).await
+    }
+
+    async fn roles(&self) -> Value {
+        self.broker.operator().get("/v1/agents/a").await.json()["roles"].clone()
+    }
+}
+
+fn admin(person: &str) -> Value {
+    json!({ "role": "admin", "owner": null, "person": person })
+}
+
+/// The approval of `to_approve` by the operator `name` with `key`.
+fn approval(to_approve: &Value, name: &str, key: &EcdsaKey) -> Value {
+    let operator = name.parse().unwrap();
+    let signed = PlanBallot::approve(&operator, to_approve["digest"].as_str().unwrap()).canonical().unwrap();
+    json!({
+        "type": PlanBallot::KIND, "operator": name, "digest": to_approve["digest"], "seq": to_approve["seq"],
+        "expires_at": to_approve["expires_at"], "signature": base64url(&key.sign(&signed).unwrap()),
+    })
+}
+
+#[tokio::test]
+async fn wider_plan_is_applied_with_the_approval_of_a_second_operator() {
+    // Given a broker that demands a second operator
+    let scene = Scene::start().await;
+    // When one operator applies a change that gives more access, then it is refused, also if it is confirmed
+    refused(&scene.apply(&wider(), None).await, 409, "widening_needs_second_operator");
+    assert_eq!(scene.roles().await, json!(["repo-reader"]));
+    // When another person has approved the plan, then it is applied, and the entry has both
+    let approval = scene.approved(&wider()).await;
+    let done = scene.apply(&wider(), Some(&approval)).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(scene.roles().await, json!(["publisher", "repo-reader"]));
+    let event = scene.broker.entries("declarations.applied").await.last().unwrap()["event"].clone();
+    let approved = &event["approved"];
+    assert_eq!((&event["operator"], &approved["operator"]), (&json!("admin"), &json!("bob")));
+    assert_eq!(
+        (&approved["person"], &approved["digest"], &approved["signature"]),
+        (&json!("bob@corp.example"), &approval["digest"], &approval["signature"])
+    );
+    // And it is an entry about bob, too
+    let of_bob =
+        scene.broker.operator().get("/v1/ledger/entries?operator=bob&kind=declarations.applied").await;
+    assert_eq!(of_bob.json()["items"].as_array().unwrap().len(), 1, "{}", of_bob.text());
+    // And the approval counts once: after the change was taken back, it does not count again
+    assert_eq!(scene.apply(NARROW, None).await.status, 200, "less access needs no approval");
+    refused(&scene.apply(&wider(), Some(&approval)).await, 409, "plan_approval_outdated");
+}
+
+#[tokio::test]
+async fn plan_that_gives_no_more_access_takes_no_approval() {
+    let scene = Scene::start().await;
+    let approval = scene.approved(&wider()).await;
+    assert_eq!(scene.plan(&scene.bob, NARROW).await["to_approve"], Value::Null);
+    refused(&scene.apply(NARROW, Some(&approval)).await, 409, "plan_approval_not_needed");
+    // The twin: a broker that does not demand it
+    let broker = TestBroker::start_at(MORNING, "").await;
+    broker.declare().await;
+    assert_eq!(broker.apply(NARROW).await.status, 200);
+    assert_eq!(broker.apply(&wider()).await.status, 200);
+}
+
+#[tokio::test]
+async fn approval_of_another_plan_or_time_is_refused() {
+    let scene = Scene::start().await;
+    let approval = scene.approved(&wider()).await;
+    // Other files, although they make the same change
+    let other = format!("# again\n{}", wider());
+    refused(&scene.apply(&other, Some(&approval)).await, 409, "plan_approval_outdated");
+    // Another entry or end than the ones that were signed
+    let mut changed = approval.clone();
+    changed["seq"] = json!(1);
+    refused(&scene.apply(&wider(), Some(&changed)).await, 409, "plan_approval_outdated");
+    changed["seq"] = json!(u32::MAX);
+    refused(&scene.apply(&wider(), Some(&changed)).await, 409, "plan_approval_outdated");
+    let mut later = approval.clone();
+    later["expires_at"] = json!("2027-01-16T07:00:00.000Z");
+    refused(&scene.apply(&wider(), Some(&later)).await, 409, "plan_approval_outdated");
+    later["expires_at"] = json!("2027-01-18T08:00:00.000Z");
+    refused(&scene.apply(&wider(), Some(&later)).await, 403, "plan_approval_expired");
+    // Another form
+    for (field, wrong) in [("type", "x"), ("expires_at", "soon"), ("signature", "?")] {
+        let mut malformed = approval.clone();
+        malformed[field] = json!(wrong);
+        refused(&scene.apply(&wider(), Some(&malformed)).await, 400, "plan_approval_malformed");
+    }
+    assert_eq!(scene.roles().await, json!(["repo-reader"]));
+}
+
+#[tokio::test]
+async fn approval_of_a_plan_counts_for_a_day() {
+    let mut scene = Scene::start().await;
+    let approval = scene.approved(&wider()).await;
+    // The certificates of operators live shorter
+    scene.broker.clock.advance_s(u32::try_from(PLAN_APPROVAL_S).unwrap());
+    scene.broker.reissue_admin().await;
+    refused(&scene.apply(&wider(), Some(&approval)).await, 403, "plan_approval_expired");
+    // The twin: a second before
+    let mut scene = Scene::start().await;
+    let approval = scene.approved(&wider()).await;
+    scene.broker.clock.advance_s(u32::try_from(PLAN_APPROVAL_S - 1).unwrap());
+    scene.broker.reissue_admin().await;
+    assert_eq!(scene.apply(&wider(), Some(&approval)).await.status, 200, "at the limit");
+}
+
+#[tokio::test]
+async fn approval_by_an_operator_that_may_not_give_it_is_refused() {
+    let scene = Scene::start().await;
+    let (by, text) = (scene.broker.operator(), wider());
+    let to_approve = scene.plan(&scene.bob, &text).await["to_approve"].clone();
+    let approved =
+        async |name: &str, key: &EcdsaKey| scene.apply(&text, Some(&approval(&to_approve, name, key))).await;
+    // The same person under another name
+    let same = join(&scene.broker, "root", &admin("Root <ROOT@corp.example>")).await.caller;
+    let key = accepted_key(&scene.broker, "root", &same).await;
+    refused(&approved("root", &key).await, 403, "approver_is_requester");
+    // An operator that does not exist, one with another scope, and two without a key
+    let absent = approved("absent", &key).await;
+    refused(&absent, 400, "approver_ineligible");
+    let pam = json!({ "role": "admin", "owner": "payments", "person": "pam@corp.example" });
+    let caller = join(&scene.broker, "pam", &pam).await.caller;
+    let pam = accepted_key(&scene.broker, "pam", &caller).await;
+    let other = approved("pam", &pam).await;
+    refused(&other, 400, "approver_ineligible");
+    assert_eq!(
+        other.text().contains("is none with your scope"),
+        absent.text().contains("is none with your scope")
+    );
+    refused(&approved("admin", &key).await, 403, "approval_key_missing");
+    let _eve = join(&scene.broker, "eve", &admin("eve@corp.example")).await;
+    refused(&approved("eve", &key).await, 403, "approval_key_missing");
+    // Another role
+    let ann = json!({ "role": "approver", "owner": null, "person": "ann@corp.example" });
+    let caller = join(&scene.broker, "ann", &ann).await.caller;
+    let ann = accepted_key(&scene.broker, "ann", &caller).await;
+    refused(&approved("ann", &ann).await, 400, "approver_ineligible");
+    // A signature by another key
+    refused(&approved("bob", &key).await, 403, "approval_signature_invalid");
+    // An operator that was suspended since
+    assert_eq!(post(&by, "/v1/operators/bob/suspend").await.status, 200);
+    refused(&approved("bob", &scene.key).await, 400, "approver_ineligible");
+    assert_eq!(post(&by, "/v1/operators/bob/resume").await.status, 200);
+    // And one that was revoked since; the entries have the refusals
+    let denied = scene.broker.entries("operator.denied").await;
+    let codes: Vec<&str> = denied.iter().filter_map(|entry| entry["event"]["code"].as_str()).collect();
+    assert!(codes.contains(&"approver_ineligible") && codes.contains(&"approval_key_missing"), "{codes:?}");
+    assert_eq!(post(&by, "/v1/operators/bob/revoke").await.status, 200);
+    refused(&approved("bob", &scene.key).await, 403, "approval_key_missing");
+}
+
+#[tokio::test]
+async fn operator_of_unknown_person_applies_no_wider_plan() {
+    let scene = Scene::start().await;
+    let approval = scene.approved(&wider()).await;
+    let profile = json!({ "networks": [], "life_s": null, "person": null });
+    assert_eq!(change(&scene.bob, "admin", &profile).await.status, 200);
+    refused(&scene.apply(&wider(), Some(&approval)).await, 409, "operator_without_person");
+    // And the key of an approver ends with its person
+    let profile = |person: Option<&str>| json!({ "networks": [], "life_s": null, "person": person });
+    assert_eq!(change(&scene.bob, "admin", &profile(Some("root@corp.example"))).await.status, 200);
+    assert_eq!(change(&scene.broker.operator(), "bob", &profile(None)).await.status, 200);
+    refused(&scene.apply(&wider(), Some(&approval)).await, 403, "approval_key_missing");
+}
