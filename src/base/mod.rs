@@ -25,8 +25,10 @@ mod name;
 mod near;
 mod network;
 mod operator_reason;
+mod parameter;
 mod person;
 mod policy_limits;
+mod recorded_parameters;
 mod request_facts;
 mod scope;
 mod secret_form;
@@ -54,12 +56,16 @@ pub use io_reason::io_reason;
 pub use length::{length_s, length_text};
 pub use name::{
     AgentName, ApproverGroupName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName,
-    OwnerName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
+    OwnerName, ParameterName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
 pub use near::near_texts;
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};
+pub use parameter::{
+    GivenParameters, GivenValue, GrantedParameters, ParameterFacts, ParameterType, ParameterValue,
+};
 pub use person::{Person, PersonError, is_invisible};
+pub use recorded_parameters::{ParametersByCapability, RecordedParameters, RecordedValue};
 pub use request_facts::RequestFacts;
 pub use scope::Scope;
 pub(crate) use scope::{fix_within, refusal_within};

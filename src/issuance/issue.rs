@@ -228,6 +228,7 @@ impl Issuer {
             kind: DetailType::Capability,
             capability: name.clone(),
             access: Cow::Borrowed(access.as_str()),
+            parameters: mint.parameters(name).cloned().unwrap_or_default(),
         };
         let spiffe: Arc<str> = principal.spiffe().text().as_str().into();
         // Never beyond the certificate, however long the record took.

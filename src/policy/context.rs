@@ -1,6 +1,8 @@
 use super::decision::Basis;
 use crate::authn::Records;
-use crate::base::{AgentId, Audience, ClockReading, DecisionId, PolicyName, Timestamp};
+use crate::base::{
+    AgentId, Audience, ClockReading, DecisionId, ParametersByCapability, PolicyName, Timestamp,
+};
 use crate::crypto::MacKey;
 use crate::registry::Declarations;
 
@@ -90,6 +92,7 @@ impl<'a> DecisionContext<'a> {
             request: self.digests.tag(canonical),
             life_s: None,
             since_sensitive_read_s: None,
+            parameters: ParametersByCapability::new(),
             is_frozen: self.records.is_frozen,
         }
     }

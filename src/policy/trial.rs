@@ -9,6 +9,7 @@ use super::judged_mint::{JudgedMint, MintDraft, judge_mint};
 use super::lease::{LeaseRequest, judge_lease};
 use super::mint_request::MintRequest;
 use super::refusal::Refusal;
+use super::request_parameters::RequestParameters;
 use super::requester::Requester;
 use super::reveal::JudgedReveal;
 use crate::base::code;
@@ -96,7 +97,7 @@ impl TrialOutcome {
 pub fn try_request(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &TrialRequest) -> Trial {
     match asked.action {
         Action::Token => {
-            let JudgedMint { rules, judged, draft } = judge_mint(context, by, &asked.request);
+            let JudgedMint { rules, judged, draft, .. } = judge_mint(context, by, &asked.request);
             let policies = judged.policies();
             let (outcome, granted) = match draft {
                 Ok(draft) => try_draft(context, asked, &judged, &draft),
@@ -195,7 +196,14 @@ pub fn trace_request<'a>(
     by: &Requester<'a>,
     asked: &'a TrialRequest,
 ) -> Vec<(&'a CapabilityName, Traced<'a>)> {
-    let asking = JudgedRequest::of(by, asked.action, asked.request.life_s);
+    let parameters = match asked.action {
+        Action::Token => RequestParameters::of(context.declarations(), &asked.request),
+        Action::ReadSecret | Action::Lease => RequestParameters::default(),
+    };
+    let asking = JudgedRequest {
+        parameters: Some(&parameters),
+        ..JudgedRequest::of(by, asked.action, asked.request.life_s)
+    };
     let traced = |name: &'a CapabilityName| {
         let Some(capability) = context.declarations().capability(name) else {
             return (name, Traced { holding: Holding::Undeclared, policies: Vec::new() });

@@ -15,11 +15,13 @@ mod fault;
 pub mod keys;
 mod model;
 mod nesting;
+mod parameters;
 #[cfg(test)]
 mod property_tests;
 mod rule;
 mod slices;
 mod state;
+mod tested_parameters;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -32,6 +34,7 @@ pub use described::HeadDescription;
 pub use facts::{Action, AgentFacts, CapabilityFacts, Facts};
 pub use fault::RuleFault;
 pub use model::SCHEMA;
+pub use parameters::{ParameterValidators, ParameterView};
 pub use rule::{NamedEntity, Rule};
 pub use state::{Effect, Rules, RulesChange};
 pub use trace::{HeadPart, TraceResult, TracedPolicy};

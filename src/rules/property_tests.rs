@@ -37,6 +37,8 @@ fn any_text() -> impl Strategy<Value = String> {
         " when { resource.access == \"write\" }",
         " unless { context.time.hour < 12 }",
         " when { context.time.unix_s * 9223372036854775807 > 0 }",
+        " when { context.parameters has amount && context.parameters.amount > 50 }",
+        " unless { context.parameters has dry_run && context.parameters.dry_run }",
     ]);
     (annotation, principal, action, resource, condition).prop_map(
         |(annotation, principal, action, resource, condition)| {
@@ -92,7 +94,7 @@ proptest! {
         let rules = rules(policies);
         let traced = rules.trace(&request.facts()).into_iter().filter_map(|one| match one.result {
             TraceResult::Matched(outcome) => Some((one.policy.name.clone(), outcome)),
-            TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) => None,
+            TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) | TraceResult::Untested => None,
         });
         let verdict = rules.judge(&request.facts());
         let judged = verdict.matched().iter().map(|one| (one.name.clone(), one.outcome.clone()));

@@ -23,6 +23,8 @@ pub enum TraceResult {
     ConditionUnmet,
     /// This part of the head does not fit.
     HeadUnfit(HeadPart),
+    /// The head fits, and the rule tests a sensitive parameter of a recorded request: its value is not known.
+    Untested,
 }
 
 /// A part of a rule, or of its declaration, that keeps it away from a request.
@@ -46,6 +48,7 @@ impl Rules {
         let traced = self.policies().map(|policy| {
             let result = match unfit(policy, facts) {
                 Some(part) => TraceResult::HeadUnfit(part),
+                None if tests_hidden(policy, facts) => TraceResult::Untested,
                 None => match policy.rule.evaluate(question.as_ref()) {
                     Match::No => TraceResult::ConditionUnmet,
                     Match::Failed => TraceResult::Matched(PolicyOutcome::Failed),
@@ -56,6 +59,11 @@ impl Rules {
         });
         traced.collect()
     }
+}
+
+fn tests_hidden(policy: &Policy, facts: &Facts<'_>) -> bool {
+    let tested = policy.rule.parameters().into_iter().flatten();
+    facts.parameters.hidden.iter().any(|hidden| tested.clone().any(|name| name == hidden.as_str()))
 }
 
 /// The first part of the head of a policy that excludes the request.

@@ -14,8 +14,8 @@ use std::time::Instant;
 use keyward::approvals::Approvals;
 use keyward::authn::{AgentPrincipal, Records, agent};
 use keyward::base::{
-    AgentId, Clock, ClockReading, CodeId, DecisionId, Entropy, IncidentId, InstanceId, LedgerId, Sensitive,
-    SystemClock, SystemEntropy, Timestamp, TokenId,
+    AgentId, Clock, ClockReading, CodeId, DecisionId, Entropy, GrantedParameters, IncidentId, InstanceId,
+    LedgerId, Sensitive, SystemClock, SystemEntropy, Timestamp, TokenId,
 };
 use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, MacKey, SignatureForm};
 use keyward::index::{Batch, Index, IndexTree, Put};
@@ -106,8 +106,7 @@ fn decide(name: &str, people: &People) -> Result<(), Failed> {
     tell(name, 10_000, || {
         let Ok(principal) = people.principal() else { return };
         let (scope, asked) = (scope.clone(), AskedGrant::default());
-        let request =
-            MintRequest { scope, resource: None, life_s: None, details: None, approval: None, asked };
+        let request = MintRequest { asked, ..MintRequest::plain(scope, None) };
         let context = DecisionContext {
             decision: DecisionId::mint(NOW, entropy),
             records: people.records(),
@@ -238,6 +237,7 @@ fn signature() -> Result<(), Failed> {
             kind: DetailType::Capability,
             capability: "bench.service.write".parse()?,
             access: "write".into(),
+            parameters: GrantedParameters::default(),
         }],
         jti: TokenId::mint(NOW, entropy),
         iat: NOW.s(),

@@ -76,7 +76,9 @@ impl Services {
         for batch in requests.chunks(at_once) {
             work.step()?;
             self.state.store.read(|world, _| {
-                for request in batch.iter().filter(|one| !one.lacks_what_decided()) {
+                let can_be_replayed =
+                    |one: &&RecordedRequest| !one.lacks_what_decided() && !one.hides_a_parameter();
+                for request in batch.iter().filter(can_be_replayed) {
                     found.note(request, &self.replays(world, &draft, request));
                 }
             });

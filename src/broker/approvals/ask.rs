@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
-use crate::approvals::{self, Approval, ApprovalRequested, ApprovalTerms, OpenedApproval, Requester};
+use crate::approvals::{
+    self, Approval, ApprovalRequested, ApprovalTerms, OpenedApproval, RequestedGrant, Requester,
+};
 use crate::authn::AgentPrincipal;
-use crate::base::{ApprovalId, Person, Timestamp, UserCode, code};
+use crate::base::{ApprovalId, Person, RecordedParameters, Timestamp, UserCode, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
 use crate::broker::failure::Failure;
@@ -26,6 +28,8 @@ pub struct ApprovalInput {
     pub request: MintInput,
     /// What it asks for besides one token.
     pub asked: AskedGrant,
+    /// Whether the token is requested with a device code.
+    pub with_device_code: bool,
 }
 
 /// An approval that an agent asked for.
@@ -53,6 +57,8 @@ pub(crate) enum Occasion {
     TokenRequest,
     /// The agent asked for it.
     Agent,
+    /// The agent asked for it with a device code: the token request is what is stored.
+    DeviceCode,
 }
 
 impl AgentServices {
@@ -68,7 +74,8 @@ impl AgentServices {
         let services = &*self.0;
         let request = MintRequest { asked: input.asked, ..input.request.into_request()? };
         let mut agent = services.admit(principal)?;
-        services.ask(&mut agent, &request, Occasion::Agent).await
+        let occasion = if input.with_device_code { Occasion::DeviceCode } else { Occasion::Agent };
+        services.ask(&mut agent, &request, occasion).await
     }
 
     /// The token request that the device code `id` of `principal` stands for.
@@ -83,7 +90,12 @@ impl AgentServices {
                 return Err(Failure::new(code::APPROVAL_OF_ANOTHER_AGENT).of_approval(id));
             }
             let request = &approval.opened.terms.request;
+            if has_sensitive(request) {
+                return Err(Failure::new(code::PARAMETER_NOT_WITH_DEVICE_CODE).of_approval(id));
+            }
+            let parameters = request.parameters.iter().map(|(name, one)| (name.clone(), one.given()));
             Ok(MintInput {
+                parameters: parameters.collect(),
                 scope: request.capabilities.iter().map(|one| one.name.clone()).collect(),
                 resource: Some(request.audience.clone()),
                 life_s: approval.opened.requested_life_s,
@@ -110,8 +122,15 @@ enum AskStep {
     Full,
     /// The code of the new approval is taken.
     CodeTaken,
+    /// The token is requested with a device code, and a value of the request is not stored.
+    NotStored,
     /// The request is denied whether it is approved or not.
     Denied(Box<Denial>),
+}
+
+/// Whether the request has a sensitive parameter, of which only the digest is stored.
+fn has_sensitive(request: &RequestedGrant) -> bool {
+    request.parameters.values().any(RecordedParameters::have_sensitive)
 }
 
 /// An approval that is to be opened.
@@ -150,13 +169,14 @@ impl Services {
         let new = (ApprovalId::mint(now, &*self.state.entropy), UserCode::draw(&*self.state.entropy));
         let (step, preconditions) = self.state.read_as(&caller, now, |reading| {
             let decision = decide_mint(&deciding.on(reading), principal, permit, request);
-            reading.ask_step(&caller, decision, new.1)
+            reading.ask_step(&caller, decision, new.1, occasion)
         });
         let needed = match step {
             AskStep::Found(found) => return Ok(found),
             AskStep::Open(needed) => *needed,
             AskStep::NotNeeded => return Err(Failure::new(code::APPROVAL_NOT_NEEDED).into()),
             AskStep::Full => return Err(Failure::new(code::TOO_MANY_APPROVALS).into()),
+            AskStep::NotStored => return Err(Failure::new(code::PARAMETER_NOT_WITH_DEVICE_CODE).into()),
             AskStep::CodeTaken => return Err(AttemptError::Retry),
             AskStep::Denied(denial) => {
                 let denied = self.granted::<Mint>(&caller, "approval", Decision::Deny(*denial)).await;
@@ -214,11 +234,17 @@ fn opening(
         Some(reason) => change.because(reason.clone()),
         None => change,
     };
-    Ok(change.effect(Effect::Approval(approvals::Effect::Open(Box::new(opened)))))
+    Ok(change.effect(Effect::Approval(approvals::Effect::open(opened))))
 }
 
 impl Reading<'_> {
-    fn ask_step(&self, caller: &AgentPrincipal, decision: Decision<Mint>, code: UserCode) -> AskStep {
+    fn ask_step(
+        &self,
+        caller: &AgentPrincipal,
+        decision: Decision<Mint>,
+        code: UserCode,
+        occasion: Occasion,
+    ) -> AskStep {
         let mut denial = match decision {
             Decision::Allow(_) | Decision::Constrain(_) => return AskStep::NotNeeded,
             Decision::Deny(denial) => denial,
@@ -230,6 +256,9 @@ impl Reading<'_> {
                 return AskStep::Denied(Box::new(denial));
             }
         };
+        if occasion == Occasion::DeviceCode && has_sensitive(&terms.request) {
+            return AskStep::NotStored;
+        }
         let names: BTreeSet<_> = terms.request.capabilities.iter().map(|one| one.name.clone()).collect();
         self.holds(caller.agent(), caller.instance(), caller.roles(), &names);
         let (approvals, now) = (self.approvals_of(caller.agent()), self.now());

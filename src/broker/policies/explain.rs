@@ -176,6 +176,7 @@ impl Explained<'_> {
                 let code = code::APPROVAL_REQUIRED.as_str().to_owned();
                 (None, (Some(code), policies.iter().map(reason).collect()))
             }
+            TrialOutcome::Denied(_) if recorded.hides_a_parameter() => (None, (None, Vec::new())),
             TrialOutcome::Denied(refusal) => {
                 let all: Vec<&Traced<'_>> = traced.iter().map(|(_, traced)| traced).collect();
                 let change = AllowingChange::of(&context, &by, &asked, refusal, &all);
@@ -187,8 +188,12 @@ impl Explained<'_> {
         let (code, reasons) = now;
         let is_denied = matches!(trial.outcome, TrialOutcome::Denied(_));
         let (outcome, code, reasons) = if recorded.lacks_what_decided() && !is_denied {
-            let reason = "the entry does not have the resource and the actions that the request named";
+            let reason =
+                "the entry does not have the resource, the actions and the parameters that the request named";
             (RecordedOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
+        } else if recorded.hides_a_parameter() {
+            let reason = "the request has a sensitive parameter, of which the entry has only a digest: it cannot be decided again";
+            (recorded.outcome.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
         } else if recorded.used_approval() && matches!(trial.outcome, TrialOutcome::NeedsApproval(_)) {
             (recorded.outcome.as_str().into(), None, vec!["with the approval that it used".to_owned()])
         } else {
@@ -209,6 +214,7 @@ fn decided(recorded: &RecordedRequest) -> DecidedAnswer {
         source: recorded.event.source.clone(),
         life_s: recorded.life_s(),
         approval: recorded.approval(),
+        parameters: recorded.parameters().clone(),
     }
 }
 
@@ -248,7 +254,8 @@ impl Seen<'_> {
         policies.sort_by_key(|one| match one.result {
             TraceResult::Matched(_) => 0,
             TraceResult::ConditionUnmet => 1,
-            TraceResult::HeadUnfit(_) => 2,
+            TraceResult::Untested => 2,
+            TraceResult::HeadUnfit(_) => 3,
         });
         let further_policies = policies.len().saturating_sub(EXPLAINED_POLICIES_MAX);
         let policies = policies.into_iter().take(EXPLAINED_POLICIES_MAX);
@@ -285,6 +292,7 @@ fn policy(traced: &TracedPolicy<'_>) -> ExplainedPolicyAnswer {
             ("needs-approval", *max_s, Some(demanded(demand)))
         }
         TraceResult::ConditionUnmet => ("condition", None, None),
+        TraceResult::Untested => ("sensitive-parameter", None, None),
         TraceResult::HeadUnfit(HeadPart::Owner) => ("other-owner", None, None),
         TraceResult::HeadUnfit(HeadPart::Principal) => ("other-principal", None, None),
         TraceResult::HeadUnfit(HeadPart::Action) => ("other-action", None, None),

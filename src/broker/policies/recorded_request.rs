@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::approvals::ApprovalRequested;
 use crate::base::{
-    AgentId, AgentName, ApprovalId, CapabilityName, DecisionId, InstanceId, RoleName, SecretName,
-    SystemEntropy, Timestamp, code,
+    AgentId, AgentName, ApprovalId, CapabilityName, DecisionId, InstanceId, ParametersByCapability,
+    RecordedParameters, RoleName, SecretName, SystemEntropy, Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -79,6 +79,8 @@ struct EntryFacts {
     left_out: Vec<CapabilityName>,
     life_s: Option<u32>,
     since_sensitive_read_s: Option<u32>,
+    #[serde(default)]
+    parameters: ParametersByCapability,
 }
 
 /// The kinds of entries of decisions on requests of agents.
@@ -152,10 +154,30 @@ impl RecordedRequest {
         !matches!(self.outcome, RecordedOutcome::Approval) && self.event.approval.is_some()
     }
 
-    /// Whether the entry does not say what decided: the resource or the actions that the request named.
+    /// Whether the entry does not say what decided: the resource or the actions that the request named, or parameters that do not
+    /// fit.
     pub(in crate::broker) fn lacks_what_decided(&self) -> bool {
-        let codes = [code::AUDIENCE_MISMATCH, code::CAPABILITY_ACTION_MISMATCH].map(code::Code::as_str);
+        let codes = [
+            code::AUDIENCE_MISMATCH,
+            code::CAPABILITY_ACTION_MISMATCH,
+            code::PARAMETER_INVALID,
+            code::PARAMETER_MISSING,
+            code::PARAMETER_UNKNOWN,
+            code::TEXT_CONTAINS_SECRET,
+        ]
+        .map(code::Code::as_str);
         self.event.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
+
+    /// Whether the request has a sensitive parameter, of which the entry has only a digest: it is not decided again.
+    pub(in crate::broker) fn hides_a_parameter(&self) -> bool {
+        self.parameters().values().any(RecordedParameters::have_sensitive)
+    }
+
+    /// The parameters of the request.
+    pub(in crate::broker) fn parameters(&self) -> &ParametersByCapability {
+        static NONE: ParametersByCapability = ParametersByCapability::new();
+        self.event.facts.as_ref().map_or(&NONE, |facts| &facts.parameters)
     }
 
     /// The roles of the agent then; as of now if the entry does not say them.
@@ -173,7 +195,8 @@ impl RecordedRequest {
         if let Some(secret) = secret.as_ref().filter(|_| scope.is_empty()) {
             scope.extend(delivering(world, roles, secret));
         }
-        let request = MintRequest::plain(scope, self.life_s());
+        let parameters = self.parameters().iter().map(|(name, one)| (name.clone(), one.given())).collect();
+        let request = MintRequest { parameters, ..MintRequest::plain(scope, self.life_s()) };
         TrialRequest { action: self.action, request }
     }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::parameter_args::ParameterArgs;
 use super::token::token_arguments;
 use crate::base::{CapabilityName, Reason, code};
 use crate::cli::client::{Client, Received};
@@ -34,6 +35,9 @@ pub struct RequestArgs {
     #[arg(long, value_parser = duration_s, value_name = "DURATION", num_args = 0..=1, require_equals = true,
           default_missing_value = "10m")]
     wait: Option<u32>,
+    /// Parameters
+    #[command(flatten)]
+    parameters: ParameterArgs,
 }
 
 /// Longest time for which one request waits, in seconds: shorter than the time for a response.
@@ -54,6 +58,7 @@ impl RequestArgs {
             life_s: self.expires_in,
             grant_life_s: self.grant_life_s,
             uses: self.uses,
+            parameters: self.parameters.read(&client, &self.capabilities, session.console).await?,
         };
         let mut approval = client.call(OPEN_APPROVAL, &Nothing, &body).await?;
         if let Some(wait_s) = self.wait {
@@ -90,7 +95,8 @@ impl RequestArgs {
             Some(ApprovalState::Approved) => {
                 let names = self.capabilities.join(" ");
                 let arguments = token_arguments(&names, self.resource.as_deref(), self.expires_in);
-                format!("; to use it: `keyward token {arguments} --approval {id}`")
+                let parameters = self.parameters.arguments();
+                format!("; to use it: `keyward token {arguments}{parameters} --approval {id}`")
             }
             Some(_) | None => String::new(),
         };

@@ -47,6 +47,7 @@ mod kept_token;
 mod lease_login;
 mod operator_keys;
 mod operator_profile;
+mod parameter_args;
 mod plan_lines;
 mod policy_test;
 mod resumption;

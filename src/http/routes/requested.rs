@@ -1,6 +1,6 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Audience, CapabilityName, code};
+use crate::base::{Audience, CapabilityName, GivenParameters, code};
 use crate::http::documents::problem::Problem;
 use crate::policy::RequestedActions;
 use crate::registry::Access;
@@ -11,6 +11,7 @@ pub(super) struct RequestedCapabilities {
     pub(super) scope: BTreeSet<CapabilityName>,
     pub(super) resource: Option<Audience>,
     pub(super) details: Option<RequestedActions>,
+    pub(super) parameters: BTreeMap<CapabilityName, GivenParameters>,
 }
 
 impl RequestedCapabilities {
@@ -25,7 +26,7 @@ impl RequestedCapabilities {
         })?;
         let mut named = BTreeSet::new();
         let mut actions = RequestedActions::default();
-        for RequestedDetail { capability, actions: wanted, locations, .. } in details {
+        for RequestedDetail { capability, actions: wanted, locations, parameters, .. } in details {
             if !named.insert(capability.clone()) {
                 return Err(invalid(&format!("the capability `{capability}` has two details")));
             }
@@ -34,6 +35,9 @@ impl RequestedCapabilities {
             }
             if let Some(locations) = locations {
                 self.add_location(&capability, &locations)?;
+            }
+            if let Some(given) = parameters.filter(|given| !given.is_empty()) {
+                self.parameters.insert(capability, given);
             }
         }
         self.scope.append(&mut named);

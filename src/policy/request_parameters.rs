@@ -1,0 +1,64 @@
+use std::collections::BTreeMap;
+
+use super::mint_request::MintRequest;
+use crate::base::{
+    CapabilityName, GivenParameters, GrantedParameters, ParameterFacts, ParametersByCapability,
+};
+use crate::crypto::MacKey;
+use crate::registry::{CheckedParameters, Declarations, ParameterFault};
+
+/// The parameters of a request, checked against the declarations, by capability. Capabilities that are not declared, and those
+/// that neither have parameters nor are given any, are left out.
+#[derive(Debug, Default)]
+pub(super) struct RequestParameters {
+    fitting: BTreeMap<CapabilityName, CheckedParameters>,
+    faults: BTreeMap<CapabilityName, ParameterFault>,
+}
+
+impl RequestParameters {
+    pub(super) fn of(declarations: &Declarations, request: &MintRequest) -> Self {
+        let (nothing, mut checked) = (GivenParameters::default(), Self::default());
+        for name in &request.scope {
+            let (declared, given) = (declarations.parameters_of(name), request.parameters.get(name));
+            if (declared.is_none() && given.is_none()) || declarations.capability(name).is_none() {
+                continue;
+            }
+            match declared.cloned().unwrap_or_default().check(name, given.unwrap_or(&nothing)) {
+                Ok(fitting) => drop(checked.fitting.insert(name.clone(), fitting)),
+                Err(fault) => drop(checked.faults.insert(name.clone(), fault)),
+            }
+        }
+        checked
+    }
+
+    /// Why the parameters of `capability` do not fit.
+    pub(super) fn fault(&self, capability: &CapabilityName) -> Option<&ParameterFault> {
+        self.faults.get(capability)
+    }
+
+    /// What policies see of the parameters of `capability`.
+    pub(super) fn facts(&self, capability: &CapabilityName) -> ParameterFacts<'_> {
+        self.fitting.get(capability).map_or_else(ParameterFacts::none, CheckedParameters::facts)
+    }
+
+    /// The parameters as they are recorded: of sensitive ones a digest under `key`.
+    pub(super) fn recorded(&self, key: &MacKey) -> ParametersByCapability {
+        let recorded = self.fitting.iter().map(|(name, one)| (name.clone(), one.recorded(name, key)));
+        recorded.filter(|(_, parameters)| !parameters.is_empty()).collect()
+    }
+
+    /// The parameters of `capabilities` for a token.
+    pub(super) fn granted<'a>(
+        &self,
+        capabilities: impl Iterator<Item = &'a CapabilityName>,
+    ) -> BTreeMap<CapabilityName, GrantedParameters> {
+        let granted =
+            capabilities.filter_map(|name| Some((name.clone(), self.fitting.get(name)?.granted().clone())));
+        granted.filter(|(_, parameters)| !parameters.is_empty()).collect()
+    }
+
+    /// Whether one of them is sensitive.
+    pub(super) fn have_sensitive(&self) -> bool {
+        self.fitting.values().any(CheckedParameters::have_sensitive)
+    }
+}
