@@ -181,7 +181,8 @@ impl Explained<'_> {
                 let all: Vec<&Traced<'_>> = traced.iter().map(|(_, traced)| traced).collect();
                 let change = AllowingChange::of(&context, &by, &asked, refusal, &all);
                 let policy = refusal.policy.as_ref().map(|policy| policy.why.clone());
-                let reason = policy.unwrap_or_else(|| refusal.code.meaning().to_owned());
+                let parameter = || refusal.parameter.as_ref().map(|fault| fault.why.clone());
+                let reason = policy.or_else(parameter).unwrap_or_else(|| refusal.code.meaning().to_owned());
                 (change, (Some(refusal.code.as_str().to_owned()), vec![reason]))
             }
         };
