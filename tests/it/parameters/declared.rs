@@ -120,9 +120,10 @@ async fn exported_parameters_are_the_declared_ones() {
 
 #[tokio::test]
 async fn parameters_survive_a_restart_and_a_snapshot() {
-    let (mut broker, agent) = scene().await;
+    let (mut broker, mut agent) = scene().await;
     broker.take_snapshot().await;
     broker.restart().await;
+    agent.caller.address = broker.agents();
     refused(&ask_refund(&agent, &refund(0)).await, 400, "parameter_invalid");
     assert_eq!(ask_refund(&agent, &refund(1)).await.status, 200);
 }
