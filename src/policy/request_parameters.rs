@@ -38,7 +38,10 @@ impl RequestParameters {
 
     /// What policies see of the parameters of `capability`.
     pub(super) fn facts(&self, capability: &CapabilityName) -> ParameterFacts<'_> {
-        self.fitting.get(capability).map_or_else(ParameterFacts::none, CheckedParameters::facts)
+        match self.fitting.get(capability) {
+            Some(parameters) => parameters.facts(),
+            None => ParameterFacts::none(),
+        }
     }
 
     /// The parameters as they are recorded: of sensitive ones a digest under `key`.

@@ -68,7 +68,7 @@ impl CapabilityParameters {
 
     /// The parameters of `before` that these do not restrict as much: they are gone, or allow more.
     pub fn loosened<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a ParameterName> {
-        let stays = |name: &ParameterName, rule: &ParameterRule| {
+        let stays = move |name: &ParameterName, rule: &ParameterRule| {
             self.get(name).is_some_and(|own| own.restricts_as_much_as(rule))
         };
         before.iter().filter(move |(name, rule)| !stays(name, rule)).map(|(name, _)| name)
@@ -76,7 +76,7 @@ impl CapabilityParameters {
 
     /// The parameters that these require and `before` does not.
     pub fn newly_required<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a ParameterName> {
-        let was_required = |name: &ParameterName| before.get(name).is_some_and(|rule| rule.required);
+        let was_required = move |name: &ParameterName| before.get(name).is_some_and(|rule| rule.required);
         self.iter().filter(move |(name, rule)| rule.required && !was_required(name)).map(|(name, _)| name)
     }
 
@@ -118,7 +118,9 @@ impl CapabilityParameters {
                 Some(GivenValue::Plain(_) | GivenValue::Other) => {
                     return Err(not_allowed(capability, name, rule));
                 }
-                Some(GivenValue::Hidden) => drop(checked.hidden.insert(name.clone())),
+                Some(GivenValue::Hidden) => {
+                    checked.hidden.insert(name.clone());
+                }
             }
             if rule.sensitive {
                 checked.sensitive.insert(name.clone());
@@ -249,6 +251,8 @@ pub fn parameter_digest(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::parameter_rule::ParameterKind;
     use super::*;
     use crate::base::Sensitive;
@@ -340,6 +344,31 @@ mod tests {
         let checked = refund().check(&"payments.refund".parse().unwrap(), &given).unwrap();
         let facts = checked.facts();
         assert_eq!((facts.given.iter().count(), facts.hidden.len()), (1, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_recorded_request_is_the_request_apart_from_sensitive_values(
+            amount in 1_i64..=1000,
+            account in "[A-Z0-9]{1,64}",
+            note in proptest::option::of("[a-z ]{1,32}"),
+        ) {
+            let mut given = GivenParameters::default();
+            given.give("amount", GivenValue::Plain(ParameterValue::Integer(amount)));
+            given.give("account", GivenValue::Plain(ParameterValue::Text(account)));
+            for note in &note {
+                given.give("note", GivenValue::Plain(ParameterValue::Text(note.clone())));
+            }
+            let capability = "payments.refund".parse().unwrap();
+            let decided = refund().check(&capability, &given).unwrap();
+            let recorded = decided.recorded(&capability, &MacKey::new(&Sensitive::new([7; 32])));
+            prop_assert!(recorded.are_those_of(decided.granted()));
+            let replayed = refund().check(&capability, &recorded.given()).unwrap();
+            let account = "account".parse().unwrap();
+            let shown = decided.granted().iter().filter(|(name, _)| **name != account);
+            prop_assert!(shown.eq(replayed.granted().iter()));
+            prop_assert!(replayed.facts().hidden.contains(&account));
+        }
     }
 
     #[test]

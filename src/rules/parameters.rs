@@ -1,6 +1,7 @@
 //! The parameters of requests that rules test. A rule is checked against those that the capabilities it concerns declare.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use cedar_policy::{Schema, Validator};
 
@@ -61,6 +62,12 @@ impl ParameterView {
 /// The validators of rules that test parameters, by the types of these. Each one is made once.
 #[derive(Default)]
 pub struct ParameterValidators(BTreeMap<BTreeMap<String, ParameterType>, Option<Validator>>);
+
+impl fmt::Debug for ParameterValidators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl ParameterValidators {
     /// What is wrong with `rule`, if it tests parameters, for a policy that sees those of `view`.

@@ -58,18 +58,22 @@ fn any_request() -> impl Strategy<Value = Request> {
         one_of(&[None, Some("payments"), Some("search")]),
         one_of(&[None, Some("e-1"), Some("e-2")]),
         0_i64..86_400,
+        one_of(&["{}", r#"{"amount":50}"#, r#"{"amount":51}"#, r#"{"amount":51,"dry_run":true}"#]),
     )
-        .prop_map(|(action, agent, roles, capability, access, owner, environment, second)| Request {
-            action,
-            agent: agent.parse().unwrap(),
-            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
-            capability: capability.parse().unwrap(),
-            access,
-            owner: owner.map(|owner| owner.parse().unwrap()),
-            environment: environment.map(|one| one.parse().unwrap()),
-            time: NOW.plus_s(second),
-            ..request()
-        })
+        .prop_map(
+            |(action, agent, roles, capability, access, owner, environment, second, parameters)| Request {
+                action,
+                agent: agent.parse().unwrap(),
+                roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+                capability: capability.parse().unwrap(),
+                access,
+                owner: owner.map(|owner| owner.parse().unwrap()),
+                environment: environment.map(|one| one.parse().unwrap()),
+                time: NOW.plus_s(second),
+                parameters: serde_json::from_str(parameters).unwrap(),
+                ..request()
+            },
+        )
 }
 
 fn any_policies() -> impl Strategy<Value = Vec<Policy>> {

@@ -130,7 +130,7 @@ impl<'a> Argument<'a> {
             let why = format!("the value of the parameter `{}` is not {allowed}", self.name);
             CommandFailure::usage(&why, &format!("give {allowed}"))
         };
-        match known.map(|known| known.kind.as_ref()) {
+        match known.map(|known| &*known.kind) {
             Some("integer") => {
                 text.parse().map(ParameterValue::Integer).map_err(|_| wrong("a whole number, e.g. 100"))
             }

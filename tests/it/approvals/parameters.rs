@@ -91,9 +91,7 @@ async fn an_approval_with_parameters_survives_a_restart() {
 #[tokio::test]
 async fn an_agent_asks_for_an_approval_with_parameters() {
     let (_broker, agent, ann) = scene().await;
-    let body = |parameters: Value| {
-        json!({ "capabilities": ["payments.refund"], "reason": "ticket 17", "parameters": parameters })
-    };
+    let body = |parameters: Value| json!({ "capabilities": ["payments.refund"], "reason": "ticket 17", "parameters": parameters });
     let asked = agent.caller.post_json("/v1/approvals", &body(json!({ "payments.refund": refund(9) }))).await;
     assert_eq!(asked.status, 202, "{}", asked.text());
     let id = asked.json()["approval"].as_str().unwrap().to_owned();

@@ -110,7 +110,8 @@ async fn exported_parameters_are_the_declared_ones() {
     assert_eq!(plan["changes"], json!([]), "{plan}");
     // And a capability shows them
     let page = by.get("/v1/capabilities").await.json();
-    let refund = page["items"].as_array().unwrap().iter().find(|one| one["name"] == "payments.refund").unwrap();
+    let refund =
+        page["items"].as_array().unwrap().iter().find(|one| one["name"] == "payments.refund").unwrap();
     assert_eq!(
         refund["parameters"][1],
         json!({ "name": "amount", "type": "integer", "required": true, "sensitive": false, "min": 1, "max": 100_000 })
@@ -167,7 +168,10 @@ async fn a_change_that_makes_a_policy_invalid_is_refused_with_both_names() {
     let by = broker.operator();
     applied(&broker, &forbid("high", "context.parameters has amount && context.parameters.amount > 1")).await;
     let renamed = REFUNDS.replace("amount = ", "total = ");
-    for text in [renamed.clone(), REFUNDS.replace("type = \"integer\", required = true, min = 1, max = 100000", "type = \"text\"")] {
+    for text in [
+        renamed.clone(),
+        REFUNDS.replace("type = \"integer\", required = true, min = 1, max = 100000", "type = \"text\""),
+    ] {
         let message = fault(&by, &text).await;
         for name in ["policy `high`", "`amount`", "`payments.refund`", "change the policy first"] {
             assert!(message.contains(name), "{message}");
@@ -191,11 +195,14 @@ async fn policies_of_an_owner_see_the_parameters_of_the_owner() {
     let rule = "context.parameters has amount && context.parameters.amount == \"x\"";
     let reply = red.post_json("/v1/apply", &files(&forbid("red-pay", rule))).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    assert!(fault(&red, &forbid("red-account", "context.parameters has account")).await.contains("no capability"));
+    assert!(
+        fault(&red, &forbid("red-account", "context.parameters has account")).await.contains("no capability")
+    );
     // And a policy of another owner is not named to an operator with an owner
     let all = forbid("all", "context.parameters has dry_run");
     applied(&broker, &all).await;
     let conflicting = own.replace("amount", "dry_run");
-    let message = fault(&red, &format!("{conflicting}{}", forbid("red-pay", "context.parameters has dry_run"))).await;
+    let message =
+        fault(&red, &format!("{conflicting}{}", forbid("red-pay", "context.parameters has dry_run"))).await;
     assert!(message.contains("a policy of another owner") && !message.contains("`all`"), "{message}");
 }

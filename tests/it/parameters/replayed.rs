@@ -39,7 +39,11 @@ async fn decide_explain_and_replay_agree_on_requests_with_parameters() {
         assert_eq!(reply.status == 403, is_denied, "{}", reply.text());
         let answer = explained(&broker, &reply).await;
         let outcome = if is_denied { "deny" } else { "allow" };
-        assert_eq!((&answer["outcome"], &answer["now"]["outcome"]), (&json!(outcome), &json!(outcome)), "{answer}");
+        assert_eq!(
+            (&answer["outcome"], &answer["now"]["outcome"]),
+            (&json!(outcome), &json!(outcome)),
+            "{answer}"
+        );
         assert_eq!(answer["parameters"]["payments.refund"], json!({ "amount": amount, "account": "x" }));
     }
     // A draft that changes nothing changes no decision, and one with another limit changes those between
@@ -56,13 +60,21 @@ async fn decide_explain_and_replay_agree_on_requests_with_parameters() {
 #[tokio::test]
 async fn a_request_with_a_sensitive_parameter_is_not_decided_again() {
     let (broker, agent) = scene().await;
-    applied(&broker, &forbid("known", "context.parameters has account && context.parameters.account == \"x\"")).await;
+    applied(
+        &broker,
+        &forbid("known", "context.parameters has account && context.parameters.account == \"x\""),
+    )
+    .await;
     let granted = ask_refund(&agent, &refund(1)).await;
     let denied = ask_refund(&agent, &json!({ "amount": 1, "account": "x" })).await;
     refused(&denied, 403, "policy_denied");
     for (reply, outcome) in [(&granted, "allow"), (&denied, "deny")] {
         let answer = explained(&broker, reply).await;
-        assert_eq!((&answer["outcome"], &answer["now"]["outcome"]), (&json!(outcome), &json!(outcome)), "{answer}");
+        assert_eq!(
+            (&answer["outcome"], &answer["now"]["outcome"]),
+            (&json!(outcome), &json!(outcome)),
+            "{answer}"
+        );
         assert!(answer["now"]["reasons"].to_string().contains("sensitive parameter"), "{answer}");
         assert_eq!(answer["capabilities"][0]["policies"][0]["result"], "sensitive-parameter", "{answer}");
         assert!(!answer.to_string().contains("CNRY"), "{answer}");
@@ -78,5 +90,9 @@ async fn a_request_whose_parameters_did_not_fit_is_explained_by_its_code() {
     let reply = ask_refund(&agent, &json!({ "amount": 0, "account": "x" })).await;
     refused(&reply, 400, "parameter_invalid");
     let answer = explained(&broker, &reply).await;
-    assert_eq!((&answer["code"], &answer["now"]["outcome"]), (&json!("parameter_invalid"), &json!("deny")), "{answer}");
+    assert_eq!(
+        (&answer["code"], &answer["now"]["outcome"]),
+        (&json!("parameter_invalid"), &json!("deny")),
+        "{answer}"
+    );
 }

@@ -44,12 +44,20 @@ async fn each_capability_is_judged_with_its_own_parameters() {
     applied(&broker, &forbid("high", rule)).await;
     let both = json!([detail("payments.refund", &refund(101)), detail("payments.status", &json!({}))]);
     let answer = ask(&agent, &both).await.json();
-    assert_eq!((&answer["scope"], &answer["left_out"][0]["code"]), (&json!("payments.status"), &json!("policy_denied")));
+    assert_eq!(
+        (&answer["scope"], &answer["left_out"][0]["code"]),
+        (&json!("payments.status"), &json!("policy_denied"))
+    );
     assert_eq!(answer["authorization_details"].as_array().unwrap().len(), 1, "{answer}");
     // And leases and readings have none
-    applied(&broker, &forbid("none", "!(context.parameters has amount) && resource.access == \"write\"")).await;
+    applied(&broker, &forbid("none", "!(context.parameters has amount) && resource.access == \"write\""))
+        .await;
     let publisher = broker.agent("p", &["publisher"]).await;
-    refused(&publisher.ask("grant_type=client_credentials&scope=reports.publish").await, 403, "policy_denied");
+    refused(
+        &publisher.ask("grant_type=client_credentials&scope=reports.publish").await,
+        403,
+        "policy_denied",
+    );
 }
 
 #[tokio::test]
@@ -64,15 +72,23 @@ async fn a_denial_names_the_other_capability_with_the_parameters_that_it_has() {
                    [[role]]\nname = \"refunder\"\n\
                    capabilities = [\"payments.credit\", \"payments.refund\", \"payments.status\"]\n";
     applied(&broker, smaller).await;
-    applied(&broker, &policy("stop", "forbid (principal, action, resource == Keyward::Capability::\"payments.status\");")).await;
-    let status = |amount: i64| json!([detail("payments.status", &json!({ "amount": amount, "payment": "p-1" }))]);
+    applied(
+        &broker,
+        &policy("stop", "forbid (principal, action, resource == Keyward::Capability::\"payments.status\");"),
+    )
+    .await;
+    let status =
+        |amount: i64| json!([detail("payments.status", &json!({ "amount": amount, "payment": "p-1" }))]);
     let denied = ask(&agent, &status(7)).await;
     refused(&denied, 403, "policy_denied");
     let form = denied.json()["instead"]["form"].as_str().unwrap().to_owned();
     let token = agent.ask(&form).await;
     assert_eq!(token.status, 200, "{}", token.text());
     let granted = &token.json()["authorization_details"][0];
-    assert_eq!((&granted["capability"], &granted["parameters"]), (&json!("payments.credit"), &json!({ "amount": 7 })));
+    assert_eq!(
+        (&granted["capability"], &granted["parameters"]),
+        (&json!("payments.credit"), &json!({ "amount": 7 }))
+    );
     // The twin: with a value that the other capability does not allow, nothing is named
     assert_eq!(ask(&agent, &status(501)).await.json()["instead"], Value::Null);
     // And a smaller request never shows a sensitive value
