@@ -106,10 +106,9 @@ impl fmt::Display for ParameterKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer { min: None, max: None } => write!(f, "integer"),
-            Self::Integer { .. } => {
-                let (min, max) = self.range();
-                write!(f, "integer from {min} to {max}")
-            }
+            Self::Integer { min: Some(min), max: None } => write!(f, "integer of at least {min}"),
+            Self::Integer { min: None, max: Some(max) } => write!(f, "integer of at most {max}"),
+            Self::Integer { min: Some(min), max: Some(max) } => write!(f, "integer from {min} to {max}"),
             Self::Text { values, .. } if !values.is_empty() => {
                 let texts: Vec<String> = values.iter().map(|text| format!("{text:?}")).collect();
                 write!(f, "text, one of {}", texts.join(", "))

@@ -356,7 +356,7 @@ mod tests {
             let mut given = GivenParameters::default();
             given.give("amount", GivenValue::Plain(ParameterValue::Integer(amount)));
             given.give("account", GivenValue::Plain(ParameterValue::Text(account)));
-            for note in &note {
+            if let Some(note) = &note {
                 given.give("note", GivenValue::Plain(ParameterValue::Text(note.clone())));
             }
             let capability = "payments.refund".parse().unwrap();
