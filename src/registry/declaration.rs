@@ -33,7 +33,14 @@ pub struct Declaration {
     /// The capabilities to ask for if one of these is denied.
     pub(super) instead: BTreeMap<CapabilityName, (CapabilityName, SourcePosition)>,
     /// The parameters of the capabilities that have some.
-    pub(super) parameters: BTreeMap<CapabilityName, CapabilityParameters>,
+    parameters: BTreeMap<CapabilityName, CapabilityParameters>,
+}
+
+impl Declaration {
+    /// The parameters of this capability, if it has some.
+    pub(super) fn parameters_of(&self, capability: &CapabilityName) -> Option<&CapabilityParameters> {
+        self.parameters.get(capability)
+    }
 }
 
 /// The tables of declaration files that this room reads.

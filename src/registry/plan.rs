@@ -180,7 +180,7 @@ impl Plan {
     ) -> Vec<ChangedValue> {
         let none = CapabilityParameters::default();
         let old = ground.capability(name).and_then(|_| ground.registry.declarations().parameters_of(name));
-        let (old, new) = (old.unwrap_or(&none), declaration.parameters.get(name).unwrap_or(&none));
+        let (old, new) = (old.unwrap_or(&none), declaration.parameters_of(name).unwrap_or(&none));
         if old != new {
             self.moved.parameters.push((name.clone(), new.clone()));
         }

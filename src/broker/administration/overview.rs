@@ -276,12 +276,12 @@ fn capability_view(
             .declarations()
             .parameters_of(&capability.name)
             .into_iter()
-            .flat_map(|parameters| parameters.iter().map(parameter_view))
+            .flat_map(|parameters| parameters.iter().map(|(name, rule)| parameter_view(name, rule)))
             .collect(),
     }
 }
 
-fn parameter_view((name, rule): (&ParameterName, &ParameterRule)) -> ParameterAnswer {
+fn parameter_view(name: &ParameterName, rule: &ParameterRule) -> ParameterAnswer {
     let ParameterRule { kind, required, sensitive } = rule;
     let answer = ParameterAnswer {
         name: name.clone(),

@@ -10,7 +10,7 @@ use crate::wire::{AGENT_WHOAMI, CapabilityAnswer, Nothing, ParameterAnswer};
 
 /// Parameters of capabilities.
 #[derive(Args, Debug, Default)]
-pub struct ParameterArgs {
+pub(super) struct ParameterArgs {
     /// A parameter of the capability: NAME=VALUE, NAME=@FILE for a value in a file, or NAME=- for standard input. A sensitive one is
     /// refused as VALUE. With several capabilities: CAPABILITY:NAME=VALUE
     #[arg(long = "parameter", value_name = "NAME=VALUE")]

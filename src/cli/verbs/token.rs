@@ -44,7 +44,7 @@ pub struct TokenArgs {
     pub remediates: Option<DecisionId>,
     /// Parameters
     #[command(flatten)]
-    pub parameters: ParameterArgs,
+    parameters: ParameterArgs,
 }
 
 /// `keyward token show` and `keyward token revoke`

@@ -39,7 +39,7 @@ async fn faults_of_parameters_name_the_parameter_and_the_fix() {
     };
     let beyond = PARAMETER_TEXT_CHARS_MAX + 1;
     for (parameters, says) in [
-        ("a = { type = \"number\" }".to_owned(), "type"),
+        ("a = { type = \"number\" }".to_owned(), "unknown word"),
         ("a = { type = \"integer\", nothing = 1 }".to_owned(), "nothing"),
         ("Amount = { type = \"integer\" }".to_owned(), "not a canonical parameter name"),
         ("in = { type = \"integer\" }".to_owned(), "not a canonical parameter name"),
