@@ -43,6 +43,8 @@ pub const POLICY_REASON_CHARS_MAX: usize = 200;
 pub const PARAMETERS_MAX: usize = 16;
 /// Maximum number of texts that a declaration allows a parameter.
 pub const PARAMETER_VALUES_MAX: usize = 64;
+/// Maximum length of these texts together, in bytes.
+pub const PARAMETER_VALUES_BYTES_MAX: usize = 4096;
 /// Longest text of a parameter, in characters, and the limit if its declaration names none.
 pub const PARAMETER_TEXT_CHARS_MAX: u32 = 256;
 /// Largest whole number of a parameter; its negative is the smallest one. JSON readers represent these exactly.

@@ -18,7 +18,7 @@ pub enum RecordedValue {
     Text(String),
     /// `true` or `false`.
     Boolean(bool),
-    /// The keyed digest of a sensitive value, in hex.
+    /// The keyed digest of a sensitive value, in hex; empty if it is not for the reader.
     Sensitive(String),
 }
 
@@ -67,6 +67,7 @@ impl fmt::Display for RecordedValue {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Boolean(is_so) => write!(f, "{is_so}"),
+            Self::Sensitive(digest) if digest.is_empty() => write!(f, "sensitive"),
             Self::Sensitive(digest) => write!(f, "sensitive:{digest}"),
         }
     }
@@ -140,6 +141,15 @@ impl RecordedParameters {
     #[must_use]
     pub fn have_sensitive(&self) -> bool {
         self.0.values().any(|value| matches!(value, RecordedValue::Sensitive(_)))
+    }
+
+    /// Leaves of sensitive ones nothing but that they are sensitive.
+    pub fn forget_digests(&mut self) {
+        for value in self.0.values_mut() {
+            if let RecordedValue::Sensitive(digest) = value {
+                digest.clear();
+            }
+        }
     }
 
     /// The digests of the sensitive ones.

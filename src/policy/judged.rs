@@ -74,13 +74,18 @@ impl Judged {
             capabilities
                 .into_iter()
                 .map(judge)
-                .filter(|(_, verdict)| !verdict.matched().is_empty())
+                .filter(|(_, verdict)| !verdict.matched().is_empty() || verdict.is_untested())
                 .collect(),
         )
     }
 
     pub(super) fn verdict(&self, capability: &CapabilityName) -> Option<&Verdict> {
         self.0.iter().find(|(name, _)| name == capability).map(|(_, verdict)| verdict)
+    }
+
+    /// Whether a policy was not evaluated because it tests a value that the entry of the request does not have.
+    pub(super) fn is_untested(&self) -> bool {
+        self.0.iter().any(|(_, verdict)| verdict.is_untested())
     }
 
     /// The denial of this capability, if a policy denies it.

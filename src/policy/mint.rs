@@ -47,6 +47,12 @@ impl Mint {
         self.parameters.get(capability)
     }
 
+    /// Whether a granted capability has parameters.
+    #[must_use]
+    pub fn has_parameters(&self) -> bool {
+        !self.parameters.is_empty()
+    }
+
     /// The token's audience.
     #[must_use]
     pub const fn audience(&self) -> &Audience {
@@ -110,14 +116,16 @@ pub fn decide_mint(
 ) -> Decision<Mint> {
     let requester = Requester::of(&principal);
     let JudgedMint { rules, judged, parameters, draft } = judge_mint(context, &requester, request);
-    let basis = request.basis(context, &principal, rules, parameters.recorded(context.digests));
+    let recorded = parameters.recorded(principal.spiffe().text().as_str(), context.digests);
+    let basis = request.basis(context, &principal, rules, recorded);
     let draft = match draft {
         Ok(draft) => draft,
         Err(refusal) => {
             // Only policies refuse for the requested life.
             let is_by_policy = refusal.policy.is_some();
             // A remedy is shown, and a sensitive value never is.
-            let can_be_smaller = refusal.parameter.is_none() && !parameters.have_sensitive();
+            let held = Granted::of(context.declarations(), principal.roles(), &request.scope).capabilities;
+            let can_be_smaller = refusal.parameter.is_none() && !parameters.have_sensitive(&held);
             let remedy = || smaller_request(context, &requester, request, is_by_policy);
             return refusal.denied(basis).with_remedy(|| can_be_smaller.then(remedy).flatten());
         }
@@ -183,8 +191,13 @@ pub fn decide_again(
     // The same request has the same parameters.
     let parameters = requested.parameters.clone();
     let request = MintRequest { scope, resource, life_s, details: None, parameters, approval, asked };
-    let basis = request.basis(context, &principal, granted.rules, checked.recorded(context.digests));
-    if let Some(fault) = granted.capabilities.iter().find_map(|one| checked.fault(&one.name)) {
+    let recorded = checked.recorded(principal.spiffe().text().as_str(), context.digests);
+    let basis = request.basis(context, &principal, granted.rules, recorded);
+    let in_force = |one: &&&Capability| {
+        !demands.suspends(&one.name) && demands.permits(&one.name) && requested.permits(one)
+    };
+    let fault = granted.capabilities.iter().filter(in_force).find_map(|one| checked.fault(&one.name));
+    if let Some(fault) = fault {
         return Decision::deny_by_parameter(basis, fault.clone(), &requested.scope);
     }
     if let Some(refusal) = judged.first_refusal() {

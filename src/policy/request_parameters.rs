@@ -5,7 +5,7 @@ use crate::base::{
     CapabilityName, GivenParameters, GrantedParameters, ParameterFacts, ParametersByCapability,
 };
 use crate::crypto::MacKey;
-use crate::registry::{CheckedParameters, Declarations, ParameterFault};
+use crate::registry::{Capability, CapabilityParameters, CheckedParameters, Declarations, ParameterFault};
 
 /// The parameters of a request, checked against the declarations, by capability. Capabilities that are not declared, and those
 /// that neither have parameters nor are given any, are left out.
@@ -17,13 +17,14 @@ pub(super) struct RequestParameters {
 
 impl RequestParameters {
     pub(super) fn of(declarations: &Declarations, request: &MintRequest) -> Self {
-        let (nothing, mut checked) = (GivenParameters::default(), Self::default());
+        let (nothing, none) = (GivenParameters::default(), CapabilityParameters::default());
+        let mut checked = Self::default();
         for name in &request.scope {
             let (declared, given) = (declarations.parameters_of(name), request.parameters.get(name));
             if (declared.is_none() && given.is_none()) || declarations.capability(name).is_none() {
                 continue;
             }
-            match declared.cloned().unwrap_or_default().check(name, given.unwrap_or(&nothing)) {
+            match declared.unwrap_or(&none).check(name, given.unwrap_or(&nothing)) {
                 Ok(fitting) => drop(checked.fitting.insert(name.clone(), fitting)),
                 Err(fault) => drop(checked.faults.insert(name.clone(), fault)),
             }
@@ -44,9 +45,9 @@ impl RequestParameters {
         }
     }
 
-    /// The parameters as they are recorded: of sensitive ones a digest under `key`.
-    pub(super) fn recorded(&self, key: &MacKey) -> ParametersByCapability {
-        let recorded = self.fitting.iter().map(|(name, one)| (name.clone(), one.recorded(name, key)));
+    /// The parameters as they are recorded of a request of `agent`, its SPIFFE id: of sensitive ones a digest under `key`.
+    pub(super) fn recorded(&self, agent: &str, key: &MacKey) -> ParametersByCapability {
+        let recorded = self.fitting.iter().map(|(name, one)| (name.clone(), one.recorded(name, agent, key)));
         recorded.filter(|(_, parameters)| !parameters.is_empty()).collect()
     }
 
@@ -60,8 +61,9 @@ impl RequestParameters {
         granted.filter(|(_, parameters)| !parameters.is_empty()).collect()
     }
 
-    /// Whether one of them is sensitive.
-    pub(super) fn have_sensitive(&self) -> bool {
-        self.fitting.values().any(CheckedParameters::have_sensitive)
+    /// Whether one of `capabilities` has a sensitive one.
+    pub(super) fn have_sensitive(&self, capabilities: &[&Capability]) -> bool {
+        let of = |one: &&Capability| self.fitting.get(&one.name);
+        capabilities.iter().filter_map(of).any(CheckedParameters::have_sensitive)
     }
 }

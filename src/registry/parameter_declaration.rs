@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::parameter_rule::{ParameterKind, ParameterRule};
 use super::parameters::CapabilityParameters;
 use crate::base::limits::{
-    PARAMETER_INTEGER_MAX, PARAMETER_TEXT_CHARS_MAX, PARAMETER_VALUES_MAX, PARAMETERS_MAX,
+    PARAMETER_INTEGER_MAX, PARAMETER_TEXT_CHARS_MAX, PARAMETER_VALUES_BYTES_MAX, PARAMETER_VALUES_MAX,
+    PARAMETERS_MAX,
 };
 use crate::base::{NameError, ParameterName, ParameterType, ParameterValue};
 use crate::config::{Faults, SourcePosition};
@@ -107,6 +108,11 @@ fn text(raw: &RawParameter) -> Result<ParameterKind, String> {
         return Err(format!("`values` does not have 1 to {PARAMETER_VALUES_MAX} texts"));
     }
     let values: BTreeSet<String> = texts.iter().cloned().collect();
+    if values.iter().map(String::len).fold(0, usize::saturating_add) > PARAMETER_VALUES_BYTES_MAX {
+        return Err(format!(
+            "the texts of `values` have more than {PARAMETER_VALUES_BYTES_MAX} bytes together"
+        ));
+    }
     if values.len() < texts.len() {
         return Err("`values` has a text twice: remove one of them".to_owned());
     }

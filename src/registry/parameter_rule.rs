@@ -101,6 +101,9 @@ impl ParameterKind {
     }
 }
 
+/// Allowed texts that a message shows.
+const SHOWN_TEXTS: usize = 5;
+
 /// What is allowed, for people.
 impl fmt::Display for ParameterKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,8 +113,11 @@ impl fmt::Display for ParameterKind {
             Self::Integer { min: None, max: Some(max) } => write!(f, "integer of at most {max}"),
             Self::Integer { min: Some(min), max: Some(max) } => write!(f, "integer from {min} to {max}"),
             Self::Text { values, .. } if !values.is_empty() => {
-                let texts: Vec<String> = values.iter().map(|text| format!("{text:?}")).collect();
-                write!(f, "text, one of {}", texts.join(", "))
+                let texts: Vec<String> =
+                    values.iter().take(SHOWN_TEXTS).map(|text| format!("{text:?}")).collect();
+                let more = values.len().saturating_sub(SHOWN_TEXTS);
+                let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+                write!(f, "text, one of {}{more}", texts.join(", "))
             }
             Self::Text { .. } => write!(f, "text of 1 to {} characters", self.longest()),
             Self::Boolean => write!(f, "boolean"),
@@ -120,9 +126,10 @@ impl fmt::Display for ParameterKind {
 }
 
 impl ParameterRule {
-    /// Whether each request that it accepts was accepted by `before`.
+    /// Whether each request that it accepts was accepted by `before`, and its value is recorded no more openly.
     pub(super) fn restricts_as_much_as(&self, before: &Self) -> bool {
-        (self.required || !before.required) && self.kind.is_as_strict_as(&before.kind)
+        let is_as_secret = self.sensitive || !before.sensitive;
+        is_as_secret && (self.required || !before.required) && self.kind.is_as_strict_as(&before.kind)
     }
 }
 
@@ -172,6 +179,22 @@ mod tests {
         ] {
             assert_eq!(kind.allows(&value), is_allowed, "{kind}");
         }
+    }
+
+    #[test]
+    fn a_message_shows_a_few_of_the_allowed_texts() {
+        let few = text(&["a", "b"], None);
+        assert_eq!(few.to_string(), "text, one of \"a\", \"b\"");
+        let many = text(&["a", "b", "c", "d", "e", "f", "g"], None);
+        assert_eq!(many.to_string(), "text, one of \"a\", \"b\", \"c\", \"d\", \"e\" and 2 more");
+    }
+
+    #[test]
+    fn a_value_that_is_not_sensitive_any_more_is_recorded_more_openly() {
+        let rule = |sensitive| ParameterRule { kind: ParameterKind::Boolean, required: false, sensitive };
+        assert!(
+            !rule(false).restricts_as_much_as(&rule(true)) && rule(true).restricts_as_much_as(&rule(false))
+        );
     }
 
     #[test]

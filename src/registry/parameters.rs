@@ -180,7 +180,7 @@ fn not_allowed(capability: &CapabilityName, name: &ParameterName, rule: &Paramet
 
 fn secret_form(capability: &CapabilityName, name: &ParameterName) -> ParameterFault {
     ParameterFault {
-        code: code::TEXT_CONTAINS_SECRET,
+        code: code::PARAMETER_INVALID,
         why: format!(
             "capability `{capability}`: the parameter `{name}` contains a token or an enrolment code, and the ledger would \
              keep it"
@@ -202,12 +202,13 @@ impl CheckedParameters {
         ParameterFacts { given: &self.given, hidden: &self.hidden }
     }
 
-    /// The parameters of `capability` as they are recorded: of sensitive ones a digest under `key`.
+    /// The parameters of `capability` as they are recorded of a request of `agent`, its SPIFFE id: of sensitive ones a digest
+    /// under `key`.
     #[must_use]
-    pub fn recorded(&self, capability: &CapabilityName, key: &MacKey) -> RecordedParameters {
+    pub fn recorded(&self, capability: &CapabilityName, agent: &str, key: &MacKey) -> RecordedParameters {
         let recorded = |(name, value): (&ParameterName, &ParameterValue)| {
             let value = if self.sensitive.contains(name) {
-                RecordedValue::Sensitive(parameter_digest(key, capability, name, value))
+                RecordedValue::Sensitive(parameter_digest(key, agent, capability, name, value))
             } else {
                 RecordedValue::from(value)
             };
@@ -226,10 +227,12 @@ impl CheckedParameters {
 /// Hexadecimal digits of a digest of a sensitive value: 128 bits, so that no two values of a request are found with the same one.
 const DIGEST_DIGITS: usize = 32;
 
-/// The keyed digest of a value of this parameter, in hex. The same value of another parameter has another one.
+/// The keyed digest of a value of this parameter, in hex. The same value of another parameter or of another agent has another
+/// one, so that no agent can test guesses of the values of others.
 #[must_use]
 pub fn parameter_digest(
     key: &MacKey,
+    agent: &str,
     capability: &CapabilityName,
     name: &ParameterName,
     value: &ParameterValue,
@@ -240,7 +243,7 @@ pub fn parameter_digest(
         ParameterValue::Boolean(is_so) => format!("b{is_so}"),
     };
     let mut bytes = Vec::new();
-    for part in ["parameter", capability.as_str(), name.as_str(), &value] {
+    for part in ["parameter", agent, capability.as_str(), name.as_str(), &value] {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part.as_bytes());
     }
@@ -313,7 +316,7 @@ mod tests {
             check(&json.to_string()).map(drop).map_err(|fault| fault.code)
         };
         assert_eq!(given("account"), Ok(()), "of a sensitive parameter only the digest is recorded");
-        assert_eq!(given("note"), Err(code::TEXT_CONTAINS_SECRET));
+        assert_eq!(given("note"), Err(code::PARAMETER_INVALID));
     }
 
     #[test]
@@ -321,9 +324,10 @@ mod tests {
         let checked = check(r#"{"amount":7,"account":"CNRY"}"#).unwrap();
         assert!(checked.have_sensitive());
         let capability = "payments.refund".parse().unwrap();
-        let recorded =
-            |key: u8, capability| checked.recorded(capability, &MacKey::new(&Sensitive::new([key; 32])));
-        let first = recorded(1, &capability);
+        let recorded = |key: u8, agent, capability| {
+            checked.recorded(capability, agent, &MacKey::new(&Sensitive::new([key; 32])))
+        };
+        let first = recorded(1, "spiffe://t/agent/a", &capability);
         let text = serde_json::to_string(&first).unwrap();
         assert!(
             text.contains("\"amount\":7") && text.contains("sensitive") && !text.contains("CNRY"),
@@ -331,9 +335,11 @@ mod tests {
         );
         assert!(!format!("{checked:?}").contains("CNRY"));
         assert!(first.are_those_of(checked.granted()));
-        assert_eq!(first, recorded(1, &capability));
-        assert_ne!(first, recorded(2, &capability), "another key");
-        assert_ne!(first, recorded(1, &"payments.pay".parse().unwrap()), "another capability");
+        assert_eq!(first, recorded(1, "spiffe://t/agent/a", &capability));
+        assert_ne!(first, recorded(2, "spiffe://t/agent/a", &capability), "another key");
+        assert_ne!(first, recorded(1, "spiffe://t/agent/b", &capability), "another agent");
+        let other = "payments.pay".parse().unwrap();
+        assert_ne!(first, recorded(1, "spiffe://t/agent/a", &other), "another capability");
     }
 
     #[test]
@@ -361,7 +367,7 @@ mod tests {
             }
             let capability = "payments.refund".parse().unwrap();
             let decided = refund().check(&capability, &given).unwrap();
-            let recorded = decided.recorded(&capability, &MacKey::new(&Sensitive::new([7; 32])));
+            let recorded = decided.recorded(&capability, "spiffe://t/agent/a", &MacKey::new(&Sensitive::new([7; 32])));
             prop_assert!(recorded.are_those_of(decided.granted()));
             let replayed = refund().check(&capability, &recorded.given()).unwrap();
             let account = "account".parse().unwrap();

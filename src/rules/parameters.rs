@@ -159,11 +159,30 @@ mod tests {
                 Some(vec!["amount", "dry_run"]),
             ),
             ("context has parameters", Some(vec![])),
-            ("context.parameters == context.parameters", Some(vec![])),
         ] {
             let tested = tested.map(|names| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>());
             assert_eq!(rule(condition).parameters().cloned(), tested, "{condition}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_gives_the_parameters_another_name_is_refused() {
+        for condition in [
+            "context.parameters == context.parameters",
+            "(if true then context else context).parameters has amount",
+            "(if context has source then context.parameters else context.parameters) has amount",
+            "[context].contains(context)",
+            "{ a: context }.a.parameters has amount",
+            "{ has: context.parameters }.has has amount",
+            "{ \".\": context }[\".\"].parameters has amount",
+        ] {
+            let text = format!("forbid (principal, action, resource) when {{ {condition} }};");
+            let faults = Rule::declared(&text).expect_err(condition);
+            let says =
+                |fault: &RuleFault| fault.message.contains("as a whole") || fault.message.contains("Cedar");
+            assert!(faults.iter().any(says), "{condition}: {faults:?}");
+        }
+        rule("context[\"parameters\"][\"amount\"] == 1 || context.time.hour == 1");
     }
 
     #[test]

@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::annotations::{Obligation, annotations};
 use super::closed_values::closed_value_faults;
-use super::facts::Action;
+use super::facts::{Action, Facts};
 use super::fault::{RuleFault, parse_faults, validation_faults};
 use super::model::{EntityKind, Question, action_of};
 use super::nesting::nesting;
-use super::tested_parameters::tested_parameters;
+use super::tested_parameters::{alias_fault, tested_parameters};
 use crate::base::limits::{POLICY_NESTING_MAX, POLICY_RULE_BYTES_MAX};
 use crate::base::{AgentName, ApproverGroupName, CapabilityName, EnvironmentName, RoleName};
 use crate::crypto::{Digest, sha256};
@@ -132,6 +132,7 @@ impl Rule {
         let is_checked_later = compiled.parameters.is_some();
         let mut faults = if is_checked_later { Vec::new() } else { validation_faults(&compiled.set) };
         faults.extend(compiled.set.policies().flat_map(closed_value_faults));
+        faults.extend(compiled.set.policies().filter_map(alias_fault));
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -158,6 +159,13 @@ impl Rule {
     #[must_use]
     pub fn parameters(&self) -> Option<&BTreeSet<String>> {
         self.0.compiled.as_ref()?.parameters.as_ref()
+    }
+
+    /// Whether it tests a parameter of a recorded request whose value is not known.
+    pub(super) fn tests_hidden(&self, facts: &Facts<'_>) -> bool {
+        let hidden = facts.parameters.hidden;
+        let tested = || self.parameters().into_iter().flatten();
+        !hidden.is_empty() && hidden.iter().any(|name| tested().any(|tested| tested == name.as_str()))
     }
 
     /// The capability that its head names.

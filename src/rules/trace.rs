@@ -48,7 +48,7 @@ impl Rules {
         let traced = self.policies().map(|policy| {
             let result = match unfit(policy, facts) {
                 Some(part) => TraceResult::HeadUnfit(part),
-                None if tests_hidden(policy, facts) => TraceResult::Untested,
+                None if policy.rule.tests_hidden(facts) => TraceResult::Untested,
                 None => match policy.rule.evaluate(question.as_ref()) {
                     Match::No => TraceResult::ConditionUnmet,
                     Match::Failed => TraceResult::Matched(PolicyOutcome::Failed),
@@ -59,11 +59,6 @@ impl Rules {
         });
         traced.collect()
     }
-}
-
-fn tests_hidden(policy: &Policy, facts: &Facts<'_>) -> bool {
-    let tested = policy.rule.parameters().into_iter().flatten();
-    facts.parameters.hidden.iter().any(|hidden| tested.clone().any(|name| name == hidden.as_str()))
 }
 
 /// The first part of the head of a policy that excludes the request.

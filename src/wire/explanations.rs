@@ -49,7 +49,7 @@ pub struct DecidedAnswer {
 pub struct DecidedNowAnswer {
     /// Whether the declarations are those of the decision. If not, the rules below are the present ones.
     pub same_declarations: bool,
-    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`.
+    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`; `unknown` if a policy tests a sensitive parameter.
     pub outcome: FixedText,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,

@@ -83,6 +83,9 @@ super::codes! {
     CAPABILITY_ACTION_MISMATCH "capability_action_mismatch" InvalidDetails:
         "`authorization_details` names another action than the access of the capability",
         "leave `actions` out, or name the access that `keyward whoami` shows";
+    TOKEN_TOO_LARGE "token_too_large" InvalidScope:
+        "the token would have more than 4,096 bytes, and the broker would not accept it",
+        "request fewer capabilities, or shorter parameters";
     PARAMETER_MISSING "parameter_missing" InvalidDetails:
         "the request does not give a parameter that the capability requires",
         "name the capability in `authorization_details` with its `parameters` (`keyward token CAPABILITY --parameter NAME=VALUE`); `keyward whoami -o json` shows them";

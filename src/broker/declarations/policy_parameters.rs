@@ -71,11 +71,13 @@ impl Views<'_> {
 
     /// The fault of a policy that stays, and that the application would make invalid.
     fn broken(&self, policy: &Policy, fault: &str) -> String {
-        let shown = if self.ground.scope.covers(policy.owner.as_ref()) {
-            format!("policy `{}`", policy.name)
-        } else {
-            "a policy of another owner, or of all owners".to_owned()
-        };
+        if !self.ground.scope.covers(policy.owner.as_ref()) {
+            // Without names: neither the policy nor other capabilities are for this operator.
+            return "a policy of another owner, or of all owners, tests a parameter that a capability of these files removes, or declares \
+                    with another type: keep the parameter, or choose another name for the new one"
+                .to_owned();
+        }
+        let shown = format!("policy `{}`", policy.name);
         match self.changed(policy) {
             Some((capability, name)) => format!(
                 "{shown} tests the parameter `{name}` of capability `{capability}`, which would not have it any more, or with \

@@ -3,7 +3,10 @@ use super::recorded_request::{RecordedOutcome, RecordedRequest};
 use super::views::demanded;
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{DECISION_ENTRIES_READ_MAX, EXPLAINED_POLICIES_MAX};
-use crate::base::{AgentName, Cancellation, CapabilityName, ClockReading, DecisionId, RoleName, Scope, code};
+use crate::base::{
+    AgentName, Cancellation, CapabilityName, ClockReading, DecisionId, RecordedParameters, RoleName, Scope,
+    code,
+};
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
@@ -15,7 +18,7 @@ use crate::policy::{
     trace_request, try_request,
 };
 use crate::postings::TimeSpan;
-use crate::registry::{Owned, Owners};
+use crate::registry::{Owned, Registry};
 use crate::rules::{Action, HeadPart, PolicyOutcome, TraceResult, TracedPolicy};
 use crate::wire::{
     AllowingChangeAnswer, DecidedAnswer, DecidedNowAnswer, EntryField, ExplainedCapabilityAnswer,
@@ -43,16 +46,18 @@ impl AdminServices {
             return Err(unknown());
         }
         Ok(self.0.state.store.read(|world, _| {
-            let seen = Seen { scope: by.operator().scope(), owners: world.registry.owners() };
+            let seen = Seen { scope: by.operator().scope(), registry: &world.registry };
             let explained = Explained::of(&self.0, world, &recorded, |explanation| {
-                let capabilities = explanation.traced.iter();
+                let capabilities = explanation.traced.iter().filter(|(name, _)| seen.covers(name));
                 let capabilities = capabilities.map(|(name, traced)| seen.capability(name, traced));
                 let allowing = explanation.change.as_ref().filter(|change| seen.shows(change));
                 (capabilities.collect(), allowing.map(change))
             });
             let ((capabilities, change), now) = explained;
+            let mut decided = decided(&recorded);
+            decided.parameters.retain(|name, _| seen.covers(name));
             ExplanationAnswer {
-                decided: decided(&recorded),
+                decided,
                 seq: recorded.seq,
                 agent: recorded.event.agent.clone(),
                 rules: recorded.event.rules.clone(),
@@ -94,7 +99,9 @@ impl Services {
                 (held, change)
             });
             let ((capabilities, change), now) = explained;
-            OwnExplanationAnswer { decided: decided(&recorded), now, capabilities, change }
+            let is_held = |name: &CapabilityName| capabilities.iter().any(|one| one.capability == *name);
+            let decided = own_parameters(decided(&recorded), is_held);
+            OwnExplanationAnswer { decided, now, capabilities, change }
         }))
     }
 
@@ -176,7 +183,6 @@ impl Explained<'_> {
                 let code = code::APPROVAL_REQUIRED.as_str().to_owned();
                 (None, (Some(code), policies.iter().map(reason).collect()))
             }
-            TrialOutcome::Denied(_) if recorded.hides_a_parameter() => (None, (None, Vec::new())),
             TrialOutcome::Denied(refusal) => {
                 let all: Vec<&Traced<'_>> = traced.iter().map(|(_, traced)| traced).collect();
                 let change = AllowingChange::of(&context, &by, &asked, refusal, &all);
@@ -192,9 +198,9 @@ impl Explained<'_> {
             let reason =
                 "the entry does not have the resource, the actions and the parameters that the request named";
             (RecordedOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
-        } else if recorded.hides_a_parameter() {
-            let reason = "the request has a sensitive parameter, of which the entry has only a digest: it cannot be decided again";
-            (recorded.outcome.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
+        } else if trial.is_untested && !is_denied {
+            let reason = "a policy tests a sensitive parameter, of which the entry has only a digest: the request cannot be decided again";
+            ("unknown".into(), None, vec![reason.to_owned()])
         } else if recorded.used_approval() && matches!(trial.outcome, TrialOutcome::NeedsApproval(_)) {
             (recorded.outcome.as_str().into(), None, vec!["with the approval that it used".to_owned()])
         } else {
@@ -219,15 +225,29 @@ fn decided(recorded: &RecordedRequest) -> DecidedAnswer {
     }
 }
 
+/// The decision as its agent sees it: without parameters of capabilities that the agent does not hold, which would show whether
+/// they are declared, and without digests.
+fn own_parameters(mut decided: DecidedAnswer, is_held: impl Fn(&CapabilityName) -> bool) -> DecidedAnswer {
+    decided.parameters.retain(|name, _| is_held(name));
+    decided.parameters.values_mut().for_each(RecordedParameters::forget_digests);
+    decided
+}
+
 /// What an operator sees of the policies and roles that decide.
 struct Seen<'a> {
     scope: &'a Scope,
-    owners: &'a Owners,
+    registry: &'a Registry,
 }
 
 impl Seen<'_> {
     fn role(&self, role: &RoleName) -> bool {
-        self.scope.covers(self.owners.of(&Owned::Role(role.clone())))
+        self.scope.covers(self.registry.owners().of(&Owned::Role(role.clone())))
+    }
+
+    /// Whether the capability is within the scope. A name of nothing is only in the entry.
+    fn covers(&self, name: &CapabilityName) -> bool {
+        let owner = self.registry.owners().of(&Owned::Capability(name.clone()));
+        self.registry.declarations().capability(name).is_none() || self.scope.covers(owner)
     }
 
     fn roles(&self, roles: &[RoleName]) -> Vec<RoleName> {
@@ -370,8 +390,8 @@ mod tests {
             let policies = policies.iter().take(count).enumerate();
             let policies = policies.map(|(at, policy)| TracedPolicy { policy, result: result(at) });
             let traced = Traced { holding: Holding::Undeclared, policies: policies.collect() };
-            let owners = Owners::default();
-            let seen = Seen { scope: &Scope::Everything, owners: &owners };
+            let registry = Registry::default();
+            let seen = Seen { scope: &Scope::Everything, registry: &registry };
             seen.capability(&"c.read".parse().unwrap(), &traced)
         };
         let (at_limit, beyond) = (traced(EXPLAINED_POLICIES_MAX), traced(EXPLAINED_POLICIES_MAX + 1));

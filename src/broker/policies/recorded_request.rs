@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::approvals::ApprovalRequested;
 use crate::base::{
-    AgentId, AgentName, ApprovalId, CapabilityName, DecisionId, InstanceId, ParametersByCapability,
-    RecordedParameters, RoleName, SecretName, SystemEntropy, Timestamp, code,
+    AgentId, AgentName, ApprovalId, CapabilityName, DecisionId, InstanceId, ParametersByCapability, RoleName,
+    SecretName, SystemEntropy, Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -163,15 +163,9 @@ impl RecordedRequest {
             code::PARAMETER_INVALID,
             code::PARAMETER_MISSING,
             code::PARAMETER_UNKNOWN,
-            code::TEXT_CONTAINS_SECRET,
         ]
         .map(code::Code::as_str);
         self.event.code.as_deref().is_some_and(|code| codes.contains(&code))
-    }
-
-    /// Whether the request has a sensitive parameter, of which the entry has only a digest: it is not decided again.
-    pub(in crate::broker) fn hides_a_parameter(&self) -> bool {
-        self.parameters().values().any(RecordedParameters::have_sensitive)
     }
 
     /// The parameters of the request.

@@ -129,7 +129,8 @@ impl Services {
         let has = |detail: &AuthorizationDetail, name: &ParameterName, digest: &str| {
             let value = detail.parameters.iter().find(|(own, _)| *own == name).map(|(_, value)| value);
             value.is_some_and(|value| {
-                keys().any(|key| parameter_digest(key, &detail.capability, name, value) == digest)
+                keys()
+                    .any(|key| parameter_digest(key, &claims.sub, &detail.capability, name, value) == digest)
             })
         };
         claims

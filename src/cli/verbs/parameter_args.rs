@@ -11,8 +11,8 @@ use crate::wire::{AGENT_WHOAMI, CapabilityAnswer, Nothing, ParameterAnswer};
 /// Parameters of capabilities.
 #[derive(Args, Debug, Default)]
 pub(super) struct ParameterArgs {
-    /// A parameter of the capability: NAME=VALUE, NAME=@FILE for a value in a file, or NAME=- for standard input. A sensitive one is
-    /// refused as VALUE. With several capabilities: CAPABILITY:NAME=VALUE
+    /// A parameter of the capability: NAME=VALUE, NAME=@FILE for a value in a file, or NAME=- for standard input; NAME=@@TEXT is
+    /// the text @TEXT. A sensitive one is refused as VALUE. With several capabilities: CAPABILITY:NAME=VALUE
     #[arg(long = "parameter", value_name = "NAME=VALUE")]
     given: Vec<String>,
 }
@@ -96,9 +96,12 @@ impl<'a> Argument<'a> {
         known: Option<&ParameterAnswer>,
         console: &Console,
     ) -> Result<ParameterValue, CommandFailure> {
-        let file = match self.value.strip_prefix('@') {
-            Some(file) => Some(file),
-            None => Some(self.value).filter(|value| *value == "-"),
+        // A text that begins with `@` has another one before it.
+        let (file, text) = match (self.value, self.value.strip_prefix('@')) {
+            ("-", _) => (Some("-"), ""),
+            (_, Some(text)) if text.starts_with('@') => (None, text),
+            (_, Some(file)) => (Some(file), ""),
+            (text, None) => (None, text),
         };
         let Some(file) = file else {
             if known.is_some_and(|known| known.sensitive) {
@@ -113,7 +116,7 @@ impl<'a> Argument<'a> {
                 );
                 return Err(CommandFailure::usage(&why, &fix));
             }
-            return self.typed(known, self.value);
+            return self.typed(known, text);
         };
         let bytes = input::secret(Some(Path::new(file)), "Value", VALUE_BYTES_MAX, console)?;
         let text = std::str::from_utf8(bytes.expose()).map_err(|_| {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::operators::teams;
 use crate::refusals::refused;
 
 /// A broker with a capability without sensitive parameters.
@@ -58,30 +59,96 @@ async fn decide_explain_and_replay_agree_on_requests_with_parameters() {
 }
 
 #[tokio::test]
-async fn a_request_with_a_sensitive_parameter_is_not_decided_again() {
+async fn a_request_is_not_decided_again_if_a_policy_tests_a_sensitive_value() {
     let (broker, agent) = scene().await;
-    applied(
-        &broker,
-        &forbid("known", "context.parameters has account && context.parameters.account == \"x\""),
-    )
-    .await;
+    // Without such a policy it is
     let granted = ask_refund(&agent, &refund(1)).await;
+    assert_eq!(explained(&broker, &granted).await["now"]["outcome"], "allow");
+    let all = simulated(&broker, &forbid("all", "true")).await;
+    assert_eq!(
+        (&all["changes"][0]["change"], &all["not_replayed"]),
+        (&json!("newly-denied"), &json!(0)),
+        "{all}"
+    );
+    // With one, neither the grant nor the denial is
+    let known = "context.parameters has account && context.parameters.account == \"x\"";
+    applied(&broker, &forbid("known", known)).await;
     let denied = ask_refund(&agent, &json!({ "amount": 1, "account": "x" })).await;
     refused(&denied, 403, "policy_denied");
     for (reply, outcome) in [(&granted, "allow"), (&denied, "deny")] {
         let answer = explained(&broker, reply).await;
-        assert_eq!(
-            (&answer["outcome"], &answer["now"]["outcome"]),
-            (&json!(outcome), &json!(outcome)),
-            "{answer}"
-        );
+        let told = (&answer["outcome"], &answer["now"]["outcome"]);
+        assert_eq!(told, (&json!(outcome), &json!("unknown")), "{answer}");
         assert!(answer["now"]["reasons"].to_string().contains("sensitive parameter"), "{answer}");
         assert_eq!(answer["capabilities"][0]["policies"][0]["result"], "sensitive-parameter", "{answer}");
         assert!(!answer.to_string().contains("CNRY"), "{answer}");
     }
-    // And a simulation leaves both out
     let all = simulated(&broker, &forbid("all", "true")).await;
-    assert_eq!(all["changes"], json!([]), "{all}");
+    assert_eq!((&all["changes"], &all["not_replayed"]), (&json!([]), &json!(2)), "{all}");
+    // And a present denial by another policy stays one
+    applied(&broker, &forbid("all", "true")).await;
+    assert_eq!(explained(&broker, &granted).await["now"]["outcome"], "deny");
+}
+
+#[tokio::test]
+async fn an_agent_learns_from_explanations_neither_declarations_nor_digests() {
+    let (broker, agent) = scene().await;
+    let own = async |by: &Agent, reply: &Reply| {
+        let decision = reply.json()["decision_id"].as_str().unwrap().to_owned();
+        let mut answer = by.caller.get(&format!("/v1/decisions/{decision}")).await.json();
+        answer["decision"] = Value::Null;
+        answer
+    };
+    // Given guesses about capabilities that the agent does not hold: declared with parameters, and not declared
+    let other = broker.agent("o", &["publisher"]).await;
+    let mut answers = Vec::new();
+    for (name, parameters) in [
+        ("payments.refund", refund(1)),
+        ("payments.refund", json!({ "nothing": 1 })),
+        ("payments.status", json!({ "payment": "p-1" })),
+        ("payments.absent", refund(1)),
+    ] {
+        let denied = ask(&other, &json!([detail(name, &parameters)])).await;
+        refused(&denied, 400, "capability_not_granted");
+        answers.push(own(&other, &denied).await);
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    // And of its own sensitive parameter it sees no digest
+    let answer = own(&agent, &ask_refund(&agent, &refund(1)).await).await;
+    let seen = &answer["parameters"]["payments.refund"];
+    assert_eq!((&seen["amount"], &seen["account"]), (&json!(1), &json!({ "sensitive": "" })), "{answer}");
+}
+
+#[tokio::test]
+async fn the_same_sensitive_value_of_two_agents_has_two_digests() {
+    let (broker, agent) = scene().await;
+    let second = broker.agent("s", &["refunder"]).await;
+    let mut digests = Vec::new();
+    for by in [&agent, &agent, &second] {
+        assert_eq!(ask_refund(by, &refund(1)).await.status, 200);
+        let event = last(&broker, "token.minted").await;
+        digests.push(event["facts"]["parameters"]["payments.refund"]["account"]["sensitive"].clone());
+    }
+    assert!(digests[0] == digests[1] && digests[0] != digests[2], "{digests:?}");
+}
+
+#[tokio::test]
+async fn an_operator_with_an_owner_sees_no_parameter_of_other_owners() {
+    let (broker, red, _) = teams().await;
+    applied(&broker, REFUNDS).await;
+    let agent = broker.agent("red-bot", &[]).await;
+    let both = json!([
+        { "type": "keyward_capability", "capability": "red.call" },
+        detail("payments.status", &json!({ "payment": "p-4711" })),
+    ]);
+    let reply = ask(&agent, &both).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let decision = reply.json()["decision_id"].as_str().unwrap().to_owned();
+    let seen = red.get(&format!("/v1/decisions/{decision}")).await;
+    assert!(!seen.text().contains("payments") && !seen.text().contains("p-4711"), "{}", seen.text());
+    // The twin: an operator with the scope `all` sees it
+    let whole = broker.operator().get(&format!("/v1/decisions/{decision}")).await;
+    assert!(whole.text().contains("p-4711"), "{}", whole.text());
 }
 
 #[tokio::test]

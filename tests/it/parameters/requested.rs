@@ -1,6 +1,6 @@
 //! What requests give, and what tokens, responses and entries have.
 
-use keyward::base::limits::PARAMETERS_BYTES_MAX;
+use keyward::base::limits::{PARAMETERS_BYTES_MAX, TOKEN_BYTES_MAX};
 use keyward::token::unverified_claims;
 use serde_json::json;
 
@@ -116,6 +116,37 @@ async fn parameters_end_at_their_limit_in_bytes() {
 }
 
 #[tokio::test]
+async fn a_token_is_not_issued_if_it_would_be_longer_than_is_accepted() {
+    let broker = TestBroker::declared().await;
+    let names: Vec<String> = (10..30).map(|number| format!("{}-{number}", "a".repeat(60))).collect();
+    let capability = |name: &String| {
+        format!(
+            "[[capability]]\nname = \"{name}\"\naccess = \"read\"\ndelivery = \"mint\"\naudience = \"https://long.example.com\"\n\
+             max_life_s = 60\n[capability.parameters]\nnote = {{ type = \"text\" }}\n"
+        )
+    };
+    let all: String = names.iter().map(capability).collect();
+    applied(&broker, &format!("{all}[[role]]\nname = \"long\"\ncapabilities = {names:?}\n")).await;
+    let agent = broker.agent("l", &["long"]).await;
+    let mut longest = 0;
+    for count in 5..names.len() {
+        let details: Vec<Value> =
+            names[..count].iter().map(|name| detail(name, &json!({ "note": "x" }))).collect();
+        let reply = ask(&agent, &json!(details)).await;
+        if reply.status != 200 {
+            refused(&reply, 400, "token_too_large");
+            break;
+        }
+        longest = reply.json()["access_token"].as_str().unwrap().len();
+    }
+    // A capability adds fewer than 400 bytes
+    assert!((TOKEN_BYTES_MAX - 400..=TOKEN_BYTES_MAX).contains(&longest), "{longest}");
+    let minted = broker.entries("token.minted").await.len();
+    // And nothing was recorded for the refused one
+    assert!(minted > 0 && minted < names.len() - 5, "{minted}");
+}
+
+#[tokio::test]
 async fn a_repeated_request_gets_the_same_parameters() {
     let (broker, agent) = scene().await;
     let headers = [("idempotency-key", "k"), ("content-type", "application/x-www-form-urlencoded")];
@@ -139,8 +170,11 @@ async fn a_sensitive_parameter_is_in_no_file_of_the_broker() {
     refused(&ask_refund(&agent, &refund(0)).await, 400, "parameter_invalid");
     applied(&broker, &forbid("none", "context.parameters has account")).await;
     refused(&ask_refund(&agent, &refund(2)).await, 403, "policy_denied");
-    let entries: Vec<String> = broker.entries("token.minted").await.iter().map(ToString::to_string).collect();
-    assert!(!entries.join("").contains("CNRY"), "{entries:?}");
+    let listed = broker.operator().get("/v1/ledger/entries?limit=500").await;
+    let metrics = broker.operator().get("/metrics").await;
+    for (reply, says) in [(&listed, "payments.refund"), (&metrics, "keyward_token_decisions")] {
+        assert!(reply.text().contains(says) && !reply.text().contains("CNRY"), "{}", reply.text());
+    }
     broker.stop().await;
     assert_eq!(sightings(broker.path(), ACCOUNT.as_bytes()), [""; 0]);
 }
