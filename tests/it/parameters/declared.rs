@@ -1,6 +1,8 @@
 //! Parameters in declaration files: faults, plans, widening, exports, and the policies that test them.
 
-use keyward::base::limits::{PARAMETER_TEXT_CHARS_MAX, PARAMETER_VALUES_MAX, PARAMETERS_MAX};
+use keyward::base::limits::{
+    PARAMETER_TEXT_CHARS_MAX, PARAMETER_VALUES_BYTES_MAX, PARAMETER_VALUES_MAX, PARAMETERS_MAX,
+};
 use serde_json::json;
 
 use super::*;
@@ -37,6 +39,17 @@ async fn faults_of_parameters_name_the_parameter_and_the_fix() {
     let many = |count: usize| -> String {
         (0..count).map(|number| format!("p{number} = {{ type = \"boolean\" }}\n")).collect()
     };
+    // Distinct texts of that many bytes together, each at most as long as a text may be
+    let long = |bytes: usize| {
+        let texts: Vec<String> = (0..bytes.div_ceil(PARAMETER_TEXT_CHARS_MAX))
+            .map(|number| {
+                let length = (bytes - number * PARAMETER_TEXT_CHARS_MAX).min(PARAMETER_TEXT_CHARS_MAX);
+                let letter = char::from(b'a' + u8::try_from(number).unwrap());
+                format!("\"{}\"", letter.to_string().repeat(length))
+            })
+            .collect();
+        format!("a = {{ type = \"text\", values = [{}] }}", texts.join(", "))
+    };
     let beyond = PARAMETER_TEXT_CHARS_MAX + 1;
     for (parameters, says) in [
         ("a = { type = \"number\" }".to_owned(), "unknown word"),
@@ -53,6 +66,7 @@ async fn faults_of_parameters_name_the_parameter_and_the_fix() {
         (format!("a = {{ type = \"text\", max_length = {beyond} }}"), "1 to 256"),
         ("a = { type = \"boolean\", max = 1 }".to_owned(), "no limits"),
         (texts(PARAMETER_VALUES_MAX + 1), "1 to 64 texts"),
+        (long(PARAMETER_VALUES_BYTES_MAX + 1), "more than 4096 bytes together"),
         (many(PARAMETERS_MAX + 1), "more than 16 parameters"),
     ] {
         let message = fault(&by, &capability("a.b", &parameters)).await;
@@ -60,6 +74,7 @@ async fn faults_of_parameters_name_the_parameter_and_the_fix() {
     }
     for parameters in [
         texts(PARAMETER_VALUES_MAX),
+        long(PARAMETER_VALUES_BYTES_MAX),
         many(PARAMETERS_MAX),
         format!("a = {{ type = \"text\", max_length = {PARAMETER_TEXT_CHARS_MAX} }}"),
     ] {
