@@ -39,11 +39,12 @@ async fn faults_of_parameters_name_the_parameter_and_the_fix() {
     let many = |count: usize| -> String {
         (0..count).map(|number| format!("p{number} = {{ type = \"boolean\" }}\n")).collect()
     };
+    let longest = usize::try_from(PARAMETER_TEXT_CHARS_MAX).unwrap();
     // Distinct texts of that many bytes together, each at most as long as a text may be
     let long = |bytes: usize| {
-        let texts: Vec<String> = (0..bytes.div_ceil(PARAMETER_TEXT_CHARS_MAX))
+        let texts: Vec<String> = (0..bytes.div_ceil(longest))
             .map(|number| {
-                let length = (bytes - number * PARAMETER_TEXT_CHARS_MAX).min(PARAMETER_TEXT_CHARS_MAX);
+                let length = (bytes - number * longest).min(longest);
                 let letter = char::from(b'a' + u8::try_from(number).unwrap());
                 format!("\"{}\"", letter.to_string().repeat(length))
             })
