@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::approval::{Ballot, OpenedApproval};
+use super::approval::Ballot;
 use super::keys;
+use super::opened::OpenedApproval;
+use super::with_parameters;
 use crate::base::{ApprovalId, Reason, TokenId};
 use crate::ledger::Key;
 
@@ -38,13 +40,23 @@ pub enum Effect {
         /// The reason.
         reason: Reason,
     },
+    /// An agent asks for an approval of a request with parameters.
+    OpenWithParameters(#[serde(with = "with_parameters")] Box<OpenedApproval>),
 }
 
 impl Effect {
+    /// An agent asks for this approval.
+    #[must_use]
+    pub fn open(opened: OpenedApproval) -> Self {
+        let has_parameters = !opened.terms.request.parameters.is_empty();
+        let opened = Box::new(opened);
+        if has_parameters { Self::OpenWithParameters(opened) } else { Self::Open(opened) }
+    }
+
     /// Adds what it advances: a decision that relied on one of these keys before is made again.
     pub fn advances(&self, keys: &mut Vec<Key>) {
         match self {
-            Self::Open(opened) => {
+            Self::Open(opened) | Self::OpenWithParameters(opened) => {
                 keys.extend([keys::approval(opened.id), keys::of_agent(opened.requester.agent)]);
             }
             Self::Vote { approval, .. }
@@ -59,7 +71,7 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Open(_) | Self::Tell { .. } => false,
+            Self::Open(_) | Self::OpenWithParameters(_) | Self::Tell { .. } => false,
             Self::Vote { ballot, .. } => !ballot.approves,
             Self::Use { .. } | Self::Withdraw { .. } => true,
         }

@@ -7,11 +7,14 @@ mod approval;
 mod effect;
 mod events;
 pub mod keys;
+mod opened;
 mod state;
 mod terms;
+mod with_parameters;
 
-pub use approval::{Approval, Ballot, CastVote, Ending, OpenedApproval, Requester};
+pub use approval::{Approval, Ballot, CastVote, Ending};
 pub use effect::Effect;
 pub use events::{ApprovalApproved, ApprovalDenied, ApprovalRequested, ApprovalWithdrawn, VoteText};
+pub use opened::{OpenedApproval, Requester};
 pub use state::Approvals;
 pub use terms::{ApprovalTerms, PolicyDemand, RequestedCapability, RequestedGrant};

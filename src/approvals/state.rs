@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::approval::{Approval, Ending, OpenedApproval};
+use super::approval::{Approval, Ending};
 use super::effect::Effect;
+use super::opened::OpenedApproval;
 use crate::base::limits::{APPROVAL_KEPT_S, APPROVALS_MAX, APPROVALS_OF_AGENT_MAX, APPROVALS_PENDING_MAX};
 use crate::base::{AgentId, ApprovalId, ApprovalReference, Timestamp, TokenId, UserCode};
 use crate::crypto::Digest;
@@ -105,7 +106,7 @@ impl Approvals {
     /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
-            Effect::Open(opened) => {
+            Effect::Open(opened) | Effect::OpenWithParameters(opened) => {
                 self.forget(opened, at.time);
                 self.insert(Approval::new((**opened).clone(), at));
             }
@@ -187,11 +188,15 @@ fn first_forgotten<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::approval::{Ballot, Requester};
-    use super::super::terms::{ApprovalTerms, PolicyDemand, RequestedGrant};
+    use super::super::approval::Ballot;
+    use super::super::opened::Requester;
+    use super::super::terms::{ApprovalTerms, PolicyDemand, RequestedCapability, RequestedGrant};
     use super::*;
     use crate::base::limits::{APPROVAL_PENDING_S, APPROVAL_UNUSED_S};
-    use crate::base::{ApprovalDemand, DemandKind, InstanceId, OperatorId, SystemEntropy};
+    use crate::base::{
+        ApprovalDemand, DemandKind, InstanceId, OperatorId, ParametersByCapability, RecordedParameters,
+        RecordedValue, SystemEntropy,
+    };
     use crate::crypto::sha256;
 
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
@@ -226,6 +231,7 @@ mod tests {
                     uses: 1,
                     grant_life_s: None,
                     reason: None,
+                    parameters: ParametersByCapability::new(),
                 },
                 rules: sha256(b"rules"),
                 policies: Vec::new(),
@@ -398,6 +404,34 @@ mod tests {
         assert_eq!(found(&sha256(b"other"), &rules, 0), None);
         assert_eq!(found(&digest, &sha256(b"other"), 0), None);
         assert_eq!(found(&digest, &rules, APPROVAL_PENDING_S), None);
+    }
+
+    #[test]
+    fn parameters_of_a_request_are_stored_and_bind_the_approval() {
+        let (plain, mut one) = (opened(agent(), 60, Vec::new()), opened(agent(), 60, Vec::new()));
+        assert!(matches!(Effect::open(plain), Effect::Open(_)), "the form of earlier entries");
+        let before = one.terms.request.digest();
+        let amount = RecordedParameters([("amount".parse().unwrap(), RecordedValue::Integer(100))].into());
+        one.terms.request.capabilities.push(RequestedCapability {
+            name: "payments.refund".parse().unwrap(),
+            access: "write".to_owned(),
+            environment: None,
+            secret: None,
+        });
+        one.terms.request.parameters = [("payments.refund".parse().unwrap(), amount)].into();
+        let (id, digest, mut approvals) = (one.id, one.terms.request.digest(), Approvals::default());
+        assert_ne!(digest, before);
+        let stored = postcard::to_stdvec(&Effect::open(one)).unwrap();
+        approvals.apply(at(0), &postcard::from_bytes(&stored).unwrap());
+        assert_eq!(approvals.get(id).unwrap().opened.terms.request.digest(), digest);
+        let stored = postcard::to_stdvec(&approvals).unwrap();
+        let mut after: Approvals = postcard::from_bytes(&stored).unwrap();
+        assert_eq!(after.get(id).unwrap().opened.terms.request.digest(), digest, "also in a snapshot");
+        // And another value is another request
+        let request = &mut after.all.get_mut(&id).unwrap().opened.terms.request;
+        let other = RecordedParameters([("amount".parse().unwrap(), RecordedValue::Integer(101))].into());
+        request.parameters = [("payments.refund".parse().unwrap(), other)].into();
+        assert_ne!(request.digest(), digest);
     }
 
     #[test]

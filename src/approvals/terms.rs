@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{
-    ApprovalDemand, Audience, CapabilityName, EnvironmentName, PolicyName, Reason, SecretName,
+    ApprovalDemand, Audience, CapabilityName, EnvironmentName, ParametersByCapability, PolicyName, Reason,
+    SecretName,
 };
 use crate::crypto::{Digest, sha256};
 use crate::wire::{ApprovalCapability, ApprovalRequest};
@@ -23,6 +24,10 @@ pub struct RequestedGrant {
     pub grant_life_s: Option<u32>,
     /// The reason that the agent gives.
     pub reason: Option<Reason>,
+    /// The parameters of the capabilities; of sensitive ones a keyed digest. They are stored apart from the other fields,
+    /// whose form is older.
+    #[serde(skip)]
+    pub parameters: ParametersByCapability,
 }
 
 /// A capability that an agent asks for.
@@ -52,6 +57,7 @@ impl RequestedGrant {
             access: one.access.clone().into(),
             environment: one.environment.as_ref().map(ToString::to_string),
             secret: one.secret.as_ref().map(ToString::to_string),
+            parameters: self.parameters.get(&one.name).cloned().unwrap_or_default(),
         };
         ApprovalRequest {
             kind: ApprovalRequest::KIND.into(),
@@ -68,7 +74,7 @@ impl RequestedGrant {
     /// SHA-256 of its canonical form (RFC 8785).
     #[must_use]
     pub fn digest(&self) -> Digest {
-        // Text and whole numbers of 32 bits always have a canonical form.
+        // Text and whole numbers of at most 53 bits always have a canonical form.
         sha256(&self.text().canonical().unwrap_or_default())
     }
 }

@@ -26,8 +26,10 @@ mod name;
 mod near;
 mod network;
 mod operator_reason;
+mod parameter;
 mod person;
 mod policy_limits;
+mod recorded_parameters;
 mod request_facts;
 mod request_outcome;
 mod scope;
@@ -57,12 +59,16 @@ pub use length::{length_s, length_text};
 pub use moment::{MOMENT_FORMS, Moment};
 pub use name::{
     AgentName, ApproverGroupName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName,
-    OwnerName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
+    OwnerName, ParameterName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
 pub use near::{NAMES_COMPARED_MAX, NearNames, did_you_mean, near_texts};
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};
+pub use parameter::{
+    GivenParameters, GivenValue, GrantedParameters, ParameterFacts, ParameterType, ParameterValue,
+};
 pub use person::{Person, PersonError, is_invisible};
+pub use recorded_parameters::{ParametersByCapability, RecordedParameters, RecordedValue};
 pub use request_facts::{RequestFacts, RequestTarget};
 pub use request_outcome::RequestOutcome;
 pub use scope::Scope;

@@ -71,6 +71,18 @@ fn is_upstream_slot(text: &str) -> bool {
         && !text.bytes().all(|b| b == b'.')
 }
 
+/// Words that Cedar reserves: `context.parameters.in` would not be an expression.
+const RESERVED: [&str; 9] = ["true", "false", "if", "then", "else", "in", "is", "like", "has"];
+
+/// `[a-z][a-z0-9_]{0,62}`: a field of Cedar's.
+fn is_parameter(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() <= SEGMENT_BYTES_MAX
+        && bytes.first().is_some_and(u8::is_ascii_lowercase)
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
+        && !RESERVED.contains(&text)
+}
+
 /// A JSON schema of text with a pattern.
 macro_rules! json_schema {
     ($name:ident, $pattern:expr) => {
@@ -172,6 +184,8 @@ names! {
     ApproverGroupName, "approver group name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// A capability's name, segments joined by dots, e.g. `github.repo.read`. It is the OAuth scope.
     CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", segments!("[.]"), |text| is_path(text, '.');
+    /// The name of a parameter of a capability, e.g. `amount`.
+    ParameterName, "parameter name", "1 to 63 of a-z, 0-9 and _, starting with a letter, and no word of Cedar's such as `in`", "^[a-z][a-z0-9_]{0,62}$", is_parameter;
     /// An upstream secret's name, segments joined by slashes, e.g. `github/app`.
     SecretName, "secret name", "segments of a-z, 0-9 and - joined by `/`", segments!("/"), |text| is_path(text, '/');
     /// An upstream's id for one of its values, e.g. for an API key. URLs contain it unescaped.
@@ -198,6 +212,9 @@ mod tests {
         for text in ["", "/", "a//b", "a/", "/a", "a/../b", "a/./b", "a\\b", "a.b", "A/b", "a/%2e%2e"] {
             assert!(text.parse::<SecretName>().is_err(), "{text:?}");
         }
+        for text in ["", "_a", "1a", "A", "a-b", "a.b", "é", "in", "has", "true", "a b"] {
+            assert!(text.parse::<ParameterName>().is_err(), "{text:?}");
+        }
         for text in ["", ".", "..", "a/b", "a b", "a%2f", "a?b", "a#b", "é", "a\r\n"] {
             assert!(text.parse::<UpstreamSlot>().is_err(), "{text:?}");
         }
@@ -221,6 +238,8 @@ mod tests {
         let audience = |bytes: usize| format!("https://a/{}", "b".repeat(bytes - "https://a/".len()));
         assert!(audience(AUDIENCE_BYTES_MAX).parse::<Audience>().is_ok());
         assert!(audience(AUDIENCE_BYTES_MAX + 1).parse::<Audience>().is_err());
+        assert!("a".repeat(SEGMENT_BYTES_MAX).parse::<ParameterName>().is_ok());
+        assert!("a".repeat(SEGMENT_BYTES_MAX + 1).parse::<ParameterName>().is_err());
         let eight = ["a"; NAME_SEGMENTS_MAX].join("/");
         assert!(eight.parse::<SecretName>().is_ok());
         assert!(format!("{eight}/a").parse::<SecretName>().is_err());

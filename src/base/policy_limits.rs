@@ -43,3 +43,15 @@ pub const POLICY_RULE_BYTES_MAX: usize = 8 * 1024;
 pub const POLICY_NESTING_MAX: usize = 24;
 /// Longest reason of a policy, in characters.
 pub const POLICY_REASON_CHARS_MAX: usize = 200;
+/// Maximum number of parameters of one capability.
+pub const PARAMETERS_MAX: usize = 16;
+/// Maximum number of texts that a declaration allows a parameter.
+pub const PARAMETER_VALUES_MAX: usize = 64;
+/// Maximum length of these texts together, in bytes.
+pub const PARAMETER_VALUES_BYTES_MAX: usize = 4096;
+/// Longest text of a parameter, in characters, and the limit if its declaration names none.
+pub const PARAMETER_TEXT_CHARS_MAX: u32 = 256;
+/// Largest whole number of a parameter; its negative is the smallest one. JSON readers represent these exactly.
+pub const PARAMETER_INTEGER_MAX: i64 = (1 << 53) - 1;
+/// Longest parameters of one request in JSON, in bytes: they fit into the token.
+pub const PARAMETERS_BYTES_MAX: usize = 1024;

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::name::{Audience, CapabilityName, RoleName};
+use super::recorded_parameters::ParametersByCapability;
 
 /// The facts of an agent's request that a replay of its decision needs beside the other fields of the entry. Operators with an
 /// owner do not see them: the roles can be those of other owners.
@@ -22,6 +23,9 @@ pub struct RequestFacts<'a> {
     /// The audience and the actions that a request for a token names. A denial has it also if the request names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<RequestTarget>,
+    /// The parameters of requested capabilities, if there are any; of sensitive ones a keyed digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<&'a ParametersByCapability>,
 }
 
 /// The audience and the actions that a request for a token names. An entry has only audiences and capabilities that are
@@ -43,6 +47,13 @@ impl<'a> RequestFacts<'a> {
     /// The facts of a request that names no further capabilities, no audience and no actions.
     #[must_use]
     pub const fn new(roles: &'a BTreeSet<RoleName>, life_s: Option<u32>) -> Self {
-        Self { roles, left_out: Vec::new(), life_s, since_sensitive_read_s: None, target: None }
+        Self {
+            roles,
+            left_out: Vec::new(),
+            life_s,
+            since_sensitive_read_s: None,
+            target: None,
+            parameters: None,
+        }
     }
 }

@@ -2,6 +2,7 @@ use super::failure::Failure;
 use super::reading::{Preconditions, Reading};
 use super::retry::AttemptError;
 use super::services::{Services, State};
+use super::tokens::offers::OfferedRequest;
 use super::world::World;
 use crate::authn::{AgentPrincipal, AuthnError, PresentError};
 use crate::base::{
@@ -189,7 +190,9 @@ impl Services {
             tracing::error!(policy = %refusal.policy, %decision, "a policy cannot be evaluated: the request was denied");
         }
         if let Some(instead) = &denial.instead {
-            self.notifications.offers().note(*decision, principal.agent(), instead.scope.clone());
+            let (scope, parameters) = (instead.scope.clone(), instead.parameters.clone());
+            let offered = OfferedRequest { scope, parameters };
+            self.notifications.offers().note(*decision, principal.agent(), offered);
         }
         if !is_pending
             && let Note::Record { unrecorded } = self.limits.entries.agents.note(&principal.agent())

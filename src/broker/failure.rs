@@ -10,6 +10,7 @@ use crate::keyring::KeyringError;
 use crate::ledger::{AppendError, ReadError};
 use crate::policy::{ApprovalRefusal, Denial, PolicyRefusal, SmallerRequest};
 use crate::quota::Limited;
+use crate::registry::ParameterFault;
 use crate::secrets::VaultError;
 use crate::store::{CommitError, RecordError};
 
@@ -84,9 +85,11 @@ impl Failure {
     /// The same, with a smaller request that would be allowed, and the command that sends it.
     fn with_remedy(mut self, instead: Box<SmallerRequest>, denied: DecisionId) -> Self {
         let names: Vec<&str> = instead.scope.iter().map(CapabilityName::as_str).collect();
+        // The values are the caller's own, and can have any character: the form of the answer has them.
+        let parameters = if instead.parameters.is_empty() { "" } else { " with the same parameters" };
         let life = instead.life_s.map(|life_s| format!(" --expires-in {life_s}s")).unwrap_or_default();
         self.fix = format!(
-            "this smaller request is allowed now: `keyward token {}{life} --remediates {denied}`; otherwise: {}",
+            "this smaller request is allowed now: `keyward token {}{life} --remediates {denied}`{parameters}; otherwise: {}",
             names.join(" "),
             self.fix
         )
@@ -212,6 +215,9 @@ impl From<Denial> for Failure {
             Some(instead) => failure.with_remedy(instead, denial.basis.decision),
             None => failure,
         };
+        if let Some(ParameterFault { why, fix, .. }) = denial.parameter {
+            return failure.because(why).mended_by(fix);
+        }
         if let Some(PolicyRefusal { why, .. }) = denial.policy {
             let why = if denial.requested.is_empty() {
                 why

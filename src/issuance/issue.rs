@@ -116,6 +116,13 @@ pub struct ServerPlan {
     pub life_s: i64,
 }
 
+/// When a token begins and ends, in seconds since 1970.
+#[derive(Clone, Copy)]
+struct TokenTimes {
+    begins_at: i64,
+    expires_at: i64,
+}
+
 /// Signs and opens.
 pub struct Issuer {
     tokens: InUse<Signer>,
@@ -203,6 +210,50 @@ impl Issuer {
         self.sign(token, grant, seq, issued_at, now)
     }
 
+    /// The length of the token that would be signed for `grant`, in bytes; of a token with the longest numbers.
+    #[must_use]
+    pub fn token_bytes(&self, id: TokenId, grant: &Grant<Mint>) -> usize {
+        let times = TokenTimes { begins_at: i64::MAX, expires_at: i64::MAX };
+        let claims = self.claims(id, grant.basis().decision, grant.act(), u64::MAX, times);
+        self.tokens.active().token_bytes(&claims)
+    }
+
+    /// The claims of the token `id` with the entry `seq`.
+    fn claims(
+        &self,
+        id: TokenId,
+        decision: DecisionId,
+        mint: &Mint,
+        seq: u64,
+        TokenTimes { begins_at, expires_at }: TokenTimes,
+    ) -> Claims {
+        let principal = mint.principal();
+        let names: Vec<&str> = mint.capabilities().iter().map(|(name, _)| name.as_str()).collect();
+        let detail = |(name, access): &(CapabilityName, Access)| AuthorizationDetail {
+            kind: DetailType::Capability,
+            capability: name.clone(),
+            access: Cow::Borrowed(access.as_str()),
+            parameters: mint.parameters(name).cloned().unwrap_or_default(),
+        };
+        let spiffe: Arc<str> = principal.spiffe().text().as_str().into();
+        Claims {
+            iss: Arc::clone(&self.name),
+            sub: Arc::clone(&spiffe),
+            client_id: spiffe,
+            aud: mint.audience().clone(),
+            scope: names.join(" ").into(),
+            authorization_details: mint.capabilities().iter().map(detail).collect(),
+            jti: id,
+            iat: begins_at,
+            nbf: begins_at,
+            exp: expires_at,
+            cnf: Confirmation { x5t_s256: principal.thumbprint().base64url() },
+            seq,
+            instance: principal.instance(),
+            decision,
+        }
+    }
+
     /// Signs what entry `minted` recorded; `now` says how much of its life is left.
     fn sign(
         &self,
@@ -219,36 +270,13 @@ impl Issuer {
             ClockTrust::Agreed => issued_at,
             ClockTrust::Disputed | ClockTrust::Held => issued_at.min(mint.reading().earliest()),
         };
-        let begins_at = begins_at.s();
-        let issued_at = issued_at.s();
-        let principal = mint.principal();
-        let names: Vec<&str> = mint.capabilities().iter().map(|(name, _)| name.as_str()).collect();
-        let scope: Arc<str> = names.join(" ").into();
-        let detail = |(name, access): &(CapabilityName, Access)| AuthorizationDetail {
-            kind: DetailType::Capability,
-            capability: name.clone(),
-            access: Cow::Borrowed(access.as_str()),
-        };
-        let spiffe: Arc<str> = principal.spiffe().text().as_str().into();
         // Never beyond the certificate, however long the record took.
-        let expires_at = issued_at.saturating_add(i64::from(mint.life_s())).min(principal.not_after().s());
-        let claims = Claims {
-            iss: Arc::clone(&self.name),
-            sub: Arc::clone(&spiffe),
-            client_id: spiffe,
-            aud: mint.audience().clone(),
-            scope: Arc::clone(&scope),
-            authorization_details: mint.capabilities().iter().map(detail).collect(),
-            jti: id,
-            iat: begins_at,
-            nbf: begins_at,
-            exp: expires_at,
-            cnf: Confirmation { x5t_s256: principal.thumbprint().base64url() },
-            seq,
-            instance: principal.instance(),
-            decision: basis.decision,
-        };
+        let expires_at =
+            issued_at.s().saturating_add(i64::from(mint.life_s())).min(mint.principal().not_after().s());
+        let times = TokenTimes { begins_at: begins_at.s(), expires_at };
+        let claims = self.claims(id, basis.decision, &mint, seq, times);
         let token = self.tokens.active().sign(&claims)?;
+        let scope = Arc::clone(&claims.scope);
         let details = if mint.is_detailed() { claims.authorization_details } else { Vec::new() };
         let life_s = u32::try_from(expires_at.saturating_sub(now.s())).unwrap_or(0);
         let (decision, left_out) = (basis.decision, mint.left_out().to_vec());

@@ -9,7 +9,7 @@ use crate::approvals::{Approval, ApprovalTerms, PolicyDemand, RequestedCapabilit
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{APPROVAL_DEMANDS_MAX, APPROVAL_POLICIES_MAX};
-use crate::base::{ApprovalId, Audience, PolicyName};
+use crate::base::{ApprovalId, Audience, ParametersByCapability, PolicyName};
 use crate::registry::Capability;
 use crate::rules::{MatchedRules, rules_hash};
 use crate::wire::ApprovalState;
@@ -21,6 +21,8 @@ pub(super) struct GrantedRequest<'a> {
     pub(super) audience: &'a Audience,
     /// The requested life, in seconds.
     pub(super) life_s: u32,
+    /// The parameters of the request, as they are recorded.
+    pub(super) parameters: &'a ParametersByCapability,
 }
 
 /// The approval that a request uses.
@@ -131,6 +133,8 @@ fn requested(
     };
     let mut capabilities: Vec<_> = granted.capabilities.iter().map(capability).collect();
     capabilities.sort_by(|one, other| one.name.cmp(&other.name));
+    let parameters = capabilities.iter().filter_map(|one| granted.parameters.get_key_value(&one.name));
+    let parameters = parameters.map(|(name, parameters)| (name.clone(), parameters.clone())).collect();
     RequestedGrant {
         agent: principal.spiffe().to_string(),
         capabilities,
@@ -139,6 +143,7 @@ fn requested(
         uses: asked.uses,
         grant_life_s: asked.grant_life_s,
         reason: asked.reason.clone(),
+        parameters,
     }
 }
 
@@ -211,6 +216,7 @@ fn difference(approved: &RequestedGrant, present: &RequestedGrant) -> String {
             "the capabilities, their access, environment or secret",
             approved.capabilities != present.capabilities,
         ),
+        ("the parameters", approved.parameters != present.parameters),
         ("the audience", approved.audience != present.audience),
         ("the life", approved.life_s != present.life_s),
         ("the identity of the agent", approved.agent != present.agent),

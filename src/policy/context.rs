@@ -1,6 +1,8 @@
 use super::decision::Basis;
 use crate::authn::Records;
-use crate::base::{AgentId, Audience, ClockReading, DecisionId, PolicyName, Timestamp};
+use crate::base::{
+    AgentId, Audience, ClockReading, DecisionId, ParametersByCapability, PolicyName, Timestamp,
+};
 use crate::crypto::MacKey;
 use crate::registry::Declarations;
 
@@ -91,6 +93,7 @@ impl<'a> DecisionContext<'a> {
             life_s: None,
             since_sensitive_read_s: None,
             target: None,
+            parameters: ParametersByCapability::new(),
             is_frozen: self.records.is_frozen,
         }
     }

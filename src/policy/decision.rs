@@ -5,8 +5,11 @@ use super::policy_refusal::PolicyRefusal;
 use super::smaller_request::SmallerRequest;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
-use crate::base::{CapabilityName, DecisionId, RequestFacts, RequestTarget, RoleName, SecretName};
+use crate::base::{
+    CapabilityName, DecisionId, ParametersByCapability, RequestFacts, RequestTarget, RoleName, SecretName,
+};
 use crate::crypto::Digest;
+use crate::registry::ParameterFault;
 
 /// The outcome. `Constrain` is an `Allow` that grants less than the request, with the reasons.
 #[must_use]
@@ -59,6 +62,16 @@ impl<A> Decision<A> {
     ) -> Self {
         let denial = Denial::of(basis, refusal.code).naming(requested);
         Self::Deny(Denial { policy: Some(refusal), ..denial })
+    }
+
+    /// Denies these capabilities, which the caller named, because of the parameters that the request gives.
+    pub(super) fn deny_by_parameter<'a>(
+        basis: Basis,
+        fault: ParameterFault,
+        requested: impl IntoIterator<Item = &'a CapabilityName>,
+    ) -> Self {
+        let denial = Denial::of(basis, fault.code).naming(requested);
+        Self::Deny(Denial { parameter: Some(fault), ..denial })
     }
 
     /// Denies these capabilities, which the caller named, because of the approval that the request needs or names.
@@ -134,6 +147,8 @@ pub struct Basis {
     pub since_sensitive_read_s: Option<u32>,
     /// The audience and the actions that a request for a token names, if it names one.
     pub target: Option<RequestTarget>,
+    /// The parameters of the requested capabilities that are declared and that they fit; of sensitive ones a keyed digest.
+    pub parameters: ParametersByCapability,
     /// Whether the broker is frozen.
     pub(super) is_frozen: bool,
 }
@@ -141,10 +156,12 @@ pub struct Basis {
 impl Basis {
     /// The facts of a request of an agent with `roles`, for its entry.
     #[must_use]
-    pub fn facts<'a>(&self, roles: &'a BTreeSet<RoleName>) -> RequestFacts<'a> {
+    pub fn facts<'a>(&'a self, roles: &'a BTreeSet<RoleName>) -> RequestFacts<'a> {
         let since_sensitive_read_s = self.since_sensitive_read_s;
         let target = self.target.clone();
-        RequestFacts { since_sensitive_read_s, target, ..RequestFacts::new(roles, self.life_s) }
+        let parameters = Some(&self.parameters).filter(|all| !all.is_empty());
+        let plain = RequestFacts::new(roles, self.life_s);
+        RequestFacts { since_sensitive_read_s, target, parameters, ..plain }
     }
 }
 
@@ -203,6 +220,8 @@ pub struct Denial {
     pub secret: Option<SecretName>,
     /// The policy that denies the request.
     pub policy: Option<PolicyRefusal>,
+    /// Why the parameters of a capability that the agent holds do not fit.
+    pub parameter: Option<ParameterFault>,
     /// The approval that the request needs or names.
     pub approval: Option<ApprovalRefusal>,
     /// A smaller request that would be allowed now.
@@ -211,7 +230,16 @@ pub struct Denial {
 
 impl Denial {
     const fn of(basis: Basis, code: Code) -> Self {
-        Self { basis, code, requested: Vec::new(), secret: None, policy: None, approval: None, instead: None }
+        Self {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret: None,
+            policy: None,
+            parameter: None,
+            approval: None,
+            instead: None,
+        }
     }
 
     fn naming<'a>(self, requested: impl IntoIterator<Item = &'a CapabilityName>) -> Self {

@@ -3,11 +3,12 @@ use std::net::IpAddr;
 
 use super::context::DecisionContext;
 use super::policy_refusal::PolicyRefusal;
+use super::request_parameters::RequestParameters;
 use super::requester::Requester;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::NAMED_POLICIES_MAX;
-use crate::base::{AgentId, AgentName, CapabilityName, PolicyName, RoleName, Sensitivity};
+use crate::base::{AgentId, AgentName, CapabilityName, ParameterFacts, PolicyName, RoleName, Sensitivity};
 use crate::registry::{Capability, Owned};
 use crate::rules::{
     Action, AgentFacts, CapabilityFacts, Facts, MatchedPolicy, PolicyOutcome, Rules, Verdict,
@@ -22,6 +23,8 @@ pub(super) struct JudgedRequest<'a> {
     pub(super) roles: &'a BTreeSet<RoleName>,
     pub(super) source: Option<IpAddr>,
     pub(super) life_s: Option<u32>,
+    /// Only requests for tokens have parameters.
+    pub(super) parameters: Option<&'a RequestParameters>,
 }
 
 impl<'a> JudgedRequest<'a> {
@@ -31,7 +34,16 @@ impl<'a> JudgedRequest<'a> {
 
     pub(super) const fn of(requester: &Requester<'a>, action: Action, life_s: Option<u32>) -> Self {
         let Requester { agent, name, roles, source, .. } = *requester;
-        Self { action, agent, name, roles, source, life_s }
+        Self { action, agent, name, roles, source, life_s, parameters: None }
+    }
+
+    /// A request for a token with these parameters.
+    pub(super) const fn of_token(
+        requester: &Requester<'a>,
+        life_s: Option<u32>,
+        parameters: &'a RequestParameters,
+    ) -> Self {
+        Self { parameters: Some(parameters), ..Self::of(requester, Action::Token, life_s) }
     }
 }
 
@@ -62,13 +74,18 @@ impl Judged {
             capabilities
                 .into_iter()
                 .map(judge)
-                .filter(|(_, verdict)| !verdict.matched().is_empty())
+                .filter(|(_, verdict)| !verdict.matched().is_empty() || verdict.is_untested())
                 .collect(),
         )
     }
 
     pub(super) fn verdict(&self, capability: &CapabilityName) -> Option<&Verdict> {
         self.0.iter().find(|(name, _)| name == capability).map(|(_, verdict)| verdict)
+    }
+
+    /// Whether a policy was not evaluated because it tests a value that the entry of the request does not have.
+    pub(super) fn is_untested(&self) -> bool {
+        self.0.iter().any(|(_, verdict)| verdict.is_untested())
     }
 
     /// The denial of this capability, if a policy denies it.
@@ -169,6 +186,10 @@ pub(super) fn facts<'f>(
         source: request.source,
         requested_life_s: request.life_s,
         since_sensitive_read_s: context.since_sensitive_read_s(request.agent),
+        parameters: match request.parameters {
+            Some(parameters) => parameters.facts(&capability.name),
+            None => ParameterFacts::none(),
+        },
     }
 }
 

@@ -5,13 +5,13 @@ use super::judged::{Judged, JudgedRequest, LifeLimit};
 use super::left_out::LeftOut;
 use super::mint_request::MintRequest;
 use super::refusal::Refusal;
+use super::request_parameters::RequestParameters;
 use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
 use crate::base::code;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
-use crate::base::{Audience, CapabilityName, ClockReading};
+use crate::base::{Audience, CapabilityName, ClockReading, ParametersByCapability};
 use crate::registry::{Access, Capability, Delivery};
-use crate::rules::Action;
 
 /// A token that a request may get.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(super) struct JudgedMint<'a> {
     /// The rules that determine it.
     pub(super) rules: Vec<String>,
     pub(super) judged: Judged,
+    pub(super) parameters: RequestParameters,
     /// The token, apart from approvals.
     pub(super) draft: Result<MintDraft<'a>, Refusal>,
 }
@@ -58,7 +59,13 @@ pub(super) fn judge_mint<'a>(
     granted.retain(|capability| demands.permits(&capability.name));
     let is_permitted = !granted.is_empty();
     granted.retain(|capability| request.permits(capability));
-    let asked = JudgedRequest::of(requester, Action::Token, request.life_s);
+    let parameters = RequestParameters::of(context.declarations(), request);
+    // Only of capabilities that the agent holds: the answer says what they have.
+    if let Some(fault) = granted.iter().find_map(|capability| parameters.fault(&capability.name)) {
+        let draft = Err(Refusal::by_parameter(fault, &request.scope));
+        return JudgedMint { rules, judged: Judged::default(), parameters, draft };
+    }
+    let asked = JudgedRequest::of_token(requester, request.life_s, &parameters);
     let judged = Judged::of(context, &asked, granted.iter().copied());
     judged.name_in(&mut rules);
     granted.retain(|capability| judged.permits(&capability.name));
@@ -76,7 +83,7 @@ pub(super) fn judge_mint<'a>(
     } else {
         drafted(context, requester, request, granted, &demands, &judged)
     };
-    JudgedMint { rules, judged, draft }
+    JudgedMint { rules, judged, parameters, draft }
 }
 
 /// The token for the `granted` capabilities, of which there is one, within the limits of sensitivities and policies.
@@ -120,9 +127,14 @@ fn drafted<'a>(
 
 impl MintDraft<'_> {
     /// What an approval is asked for.
-    pub(super) fn asked(&self, request: &MintRequest, limits: &LifeLimits) -> GrantedRequest<'_> {
+    pub(super) fn asked<'b>(
+        &'b self,
+        request: &MintRequest,
+        limits: &LifeLimits,
+        parameters: &'b ParametersByCapability,
+    ) -> GrantedRequest<'b> {
         let life_s = self.longest.asked_by(request, limits);
-        GrantedRequest { capabilities: &self.granted, audience: self.audience, life_s }
+        GrantedRequest { capabilities: &self.granted, audience: self.audience, life_s, parameters }
     }
 
     /// The token, with an approval for at most `approved` seconds; `None` if these are too few.

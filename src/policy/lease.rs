@@ -261,6 +261,7 @@ pub fn decide_lease_extension(
         roles: &roles,
         source: None,
         life_s,
+        parameters: None,
     };
     let (offered, rules) = Offered::of(context, &asked, &lease.capability);
     let life = life_s.unwrap_or_default().to_be_bytes();

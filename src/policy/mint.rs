@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::approval::{approved_again, judge_approval};
 use super::approval_refusal::{ApprovalRefusal, Unapproved};
@@ -10,22 +10,23 @@ use super::judged_mint::{JudgedMint, MintTerms, audience_of, judge_mint};
 use super::left_out::LeftOut;
 use super::mint_request::{AskedGrant, MintRequest};
 use super::remedy::smaller_request;
+use super::request_parameters::RequestParameters;
 use super::request_target::target_of;
 use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
-use crate::base::{ApprovalId, Audience, CapabilityName, ClockReading};
+use crate::base::{ApprovalId, Audience, CapabilityName, ClockReading, GrantedParameters};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Access, Capability, Delivery};
-use crate::rules::Action;
 
 /// Minting one token.
 #[derive(Debug)]
 pub struct Mint {
     principal: AgentPrincipal,
     capabilities: Vec<(CapabilityName, Access)>,
+    parameters: BTreeMap<CapabilityName, GrantedParameters>,
     audience: Audience,
     life_s: u32,
     reading: ClockReading,
@@ -39,6 +40,18 @@ impl Mint {
     #[must_use]
     pub fn capabilities(&self) -> &[(CapabilityName, Access)] {
         &self.capabilities
+    }
+
+    /// The parameters of a granted capability.
+    #[must_use]
+    pub fn parameters(&self, capability: &CapabilityName) -> Option<&GrantedParameters> {
+        self.parameters.get(capability)
+    }
+
+    /// Whether a granted capability has parameters.
+    #[must_use]
+    pub fn has_parameters(&self) -> bool {
+        !self.parameters.is_empty()
     }
 
     /// The token's audience.
@@ -107,22 +120,26 @@ pub fn decide_mint(
     request: &MintRequest,
 ) -> Decision<Mint> {
     let requester = Requester::of(&principal);
-    let JudgedMint { rules, judged, draft } = judge_mint(context, &requester, request);
+    let JudgedMint { rules, judged, parameters, draft } = judge_mint(context, &requester, request);
+    let recorded = parameters.recorded(principal.spiffe().text().as_str(), context.digests);
     let target = target_of(context, request);
-    let basis = Basis { target, ..request.basis(context, &principal, rules) };
+    let basis = Basis { target, ..request.basis(context, &principal, rules, recorded) };
     let draft = match draft {
         Ok(draft) => draft,
         Err(refusal) => {
             // Only policies refuse for the requested life.
             let is_by_policy = refusal.policy.is_some();
+            // A remedy is shown, and a sensitive value never is.
+            let held = Granted::of(context.declarations(), principal.roles(), &request.scope).capabilities;
+            let can_be_smaller = refusal.parameter.is_none() && !parameters.have_sensitive(&held);
             let remedy = || smaller_request(context, &requester, request, is_by_policy);
-            return refusal.denied(basis).with_remedy(remedy);
+            return refusal.denied(basis).with_remedy(|| can_be_smaller.then(remedy).flatten());
         }
     };
     if basis.is_frozen {
         return Decision::deny(basis, code::BROKER_FROZEN);
     }
-    let asked = draft.asked(request, context.limits);
+    let asked = draft.asked(request, context.limits, &basis.parameters);
     let used = match judge_approval(context, &principal, request, &judged, asked) {
         Ok(used) => used,
         Err(unapproved) => {
@@ -139,8 +156,17 @@ pub fn decide_mint(
         let unapproved = Unapproved { code: code::APPROVAL_EXPIRED, refusal };
         return Decision::deny_unapproved(basis, unapproved, &request.scope);
     };
-    let (reading, is_detailed) = (context.reading, request.details.is_some());
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
+    let mint = Mint {
+        parameters: parameters.granted(capabilities.iter().map(|(name, _)| name)),
+        principal,
+        capabilities,
+        audience,
+        life_s,
+        reading: context.reading,
+        left_out,
+        is_detailed: request.details.is_some(),
+        approval,
+    };
     Decision::allow_constrained(basis, mint, constrained)
 }
 
@@ -166,14 +192,25 @@ pub fn decide_again(
     let requester = Requester::of(&principal);
     let demands = CapabilityConstraints::of(context.records, Some(&requester), &scope);
     let mut granted = Granted::of(context.declarations(), principal.roles(), &scope);
-    let asked = JudgedRequest::of(&requester, Action::Token, requested.life_s);
+    let checked = RequestParameters::of(context.declarations(), requested);
+    let asked = JudgedRequest::of_token(&requester, requested.life_s, &checked);
     let judged = Judged::of(context, &asked, granted.capabilities.iter().copied());
     judged.name_in(&mut granted.rules);
     let resource = Some(minted.audience.clone());
     let (life_s, asked) = (Some(minted.life_s), AskedGrant::default());
-    let request = MintRequest { scope, resource, life_s, details: None, approval, asked };
+    // The same request has the same parameters.
+    let parameters = requested.parameters.clone();
+    let request = MintRequest { scope, resource, life_s, details: None, parameters, approval, asked };
+    let recorded = checked.recorded(principal.spiffe().text().as_str(), context.digests);
     let target = target_of(context, requested);
-    let basis = Basis { target, ..request.basis(context, &principal, granted.rules) };
+    let basis = Basis { target, ..request.basis(context, &principal, granted.rules, recorded) };
+    let in_force = |one: &&&Capability| {
+        !demands.suspends(&one.name) && demands.permits(&one.name) && requested.permits(one)
+    };
+    let fault = granted.capabilities.iter().filter(in_force).find_map(|one| checked.fault(&one.name));
+    if let Some(fault) = fault {
+        return Decision::deny_by_parameter(basis, fault.clone(), &requested.scope);
+    }
     if let Some(refusal) = judged.first_refusal() {
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
     }
@@ -206,7 +243,18 @@ pub fn decide_again(
     let (audience, life_s, reading) = (minted.audience.clone(), minted.life_s, context.reading);
     let given = capabilities.iter().map(|(name, _)| name);
     let left_out = LeftOut::of(context, &requester, requested, &judged, given);
-    let is_detailed = requested.details.is_some();
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
+    let (parameters, is_detailed) =
+        (checked.granted(capabilities.iter().map(|(name, _)| name)), requested.details.is_some());
+    let mint = Mint {
+        principal,
+        capabilities,
+        parameters,
+        audience,
+        life_s,
+        reading,
+        left_out,
+        is_detailed,
+        approval,
+    };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
 }

@@ -4,7 +4,7 @@ use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::Basis;
 use crate::authn::AgentPrincipal;
-use crate::base::{ApprovalId, Audience, CapabilityName, Reason};
+use crate::base::{ApprovalId, Audience, CapabilityName, GivenParameters, ParametersByCapability, Reason};
 use crate::registry::{Access, Capability};
 
 /// An agent's request for a token.
@@ -18,6 +18,8 @@ pub struct MintRequest {
     pub life_s: Option<u32>,
     /// What the request says of its capabilities beyond their names; `None` if it has no `authorization_details`.
     pub details: Option<RequestedActions>,
+    /// What the request gives the parameters of its capabilities, as it came.
+    pub parameters: BTreeMap<CapabilityName, GivenParameters>,
     /// The approval that the request names.
     pub approval: Option<ApprovalId>,
     /// What the request asks for if it needs an approval.
@@ -65,7 +67,8 @@ impl MintRequest {
     /// A request for these capabilities with this life in seconds, without an approval.
     #[must_use]
     pub fn plain(scope: BTreeSet<CapabilityName>, life_s: Option<u32>) -> Self {
-        Self { scope, resource: None, life_s, details: None, approval: None, asked: AskedGrant::default() }
+        let (parameters, asked) = (BTreeMap::new(), AskedGrant::default());
+        Self { scope, resource: None, life_s, details: None, parameters, approval: None, asked }
     }
 
     /// Whether the request names the access of `capability`, or no action of it.
@@ -78,6 +81,7 @@ impl MintRequest {
         context: &DecisionContext<'_>,
         caller: &AgentPrincipal,
         rules: Vec<String>,
+        parameters: ParametersByCapability,
     ) -> Basis {
         let mut canonical = Canonical::new("mint", caller, context.decision);
         for capability in &self.scope {
@@ -90,6 +94,11 @@ impl MintRequest {
             Some(approval) => canonical.bytes(approval.as_bytes()),
             None => canonical,
         };
-        context.basis_of(caller.agent(), self.life_s, rules, canonical.as_bytes())
+        let canonical = match serde_json::to_vec(&self.parameters) {
+            Ok(given) if !self.parameters.is_empty() => canonical.field("parameters").bytes(&given),
+            Ok(_) | Err(_) => canonical,
+        };
+        let basis = context.basis_of(caller.agent(), self.life_s, rules, canonical.as_bytes());
+        Basis { parameters, ..basis }
     }
 }

@@ -25,6 +25,7 @@ mod operator;
 mod policy_refusal;
 mod refusal;
 mod remedy;
+mod request_parameters;
 mod request_target;
 mod requester;
 mod reveal;

@@ -2,6 +2,7 @@ use super::decision::{Basis, Decision};
 use super::policy_refusal::PolicyRefusal;
 use crate::base::CapabilityName;
 use crate::base::code::Code;
+use crate::registry::ParameterFault;
 
 /// Why a request is refused, before anything is recorded.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,12 +13,19 @@ pub struct Refusal {
     pub capabilities: Vec<CapabilityName>,
     /// The policy that denies the request, if one does.
     pub policy: Option<PolicyRefusal>,
+    /// Why the parameters of a capability do not fit, if they do not.
+    pub parameter: Option<ParameterFault>,
 }
 
 impl Refusal {
     /// Because of these capabilities.
     pub(super) fn of<'a>(code: Code, capabilities: impl IntoIterator<Item = &'a CapabilityName>) -> Self {
-        Self { code, capabilities: capabilities.into_iter().cloned().collect(), policy: None }
+        Self {
+            code,
+            capabilities: capabilities.into_iter().cloned().collect(),
+            policy: None,
+            parameter: None,
+        }
     }
 
     /// Of these capabilities, because of a policy.
@@ -26,14 +34,23 @@ impl Refusal {
         capabilities: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let capabilities = capabilities.into_iter().cloned().collect();
-        Self { code: policy.code, capabilities, policy: Some(policy) }
+        Self { code: policy.code, capabilities, policy: Some(policy), parameter: None }
+    }
+
+    /// Of these capabilities, because of the parameters that the request gives.
+    pub(super) fn by_parameter<'a>(
+        fault: &ParameterFault,
+        capabilities: impl IntoIterator<Item = &'a CapabilityName>,
+    ) -> Self {
+        Self { parameter: Some(fault.clone()), ..Self::of(fault.code, capabilities) }
     }
 
     /// The denial.
     pub(super) fn denied<A>(self, basis: Basis) -> Decision<A> {
-        match self.policy {
-            Some(policy) => Decision::deny_by_policy(basis, policy, &self.capabilities),
-            None => Decision::deny_capabilities(basis, self.code, &self.capabilities),
+        match (self.policy, self.parameter) {
+            (Some(policy), _) => Decision::deny_by_policy(basis, policy, &self.capabilities),
+            (None, Some(fault)) => Decision::deny_by_parameter(basis, fault, &self.capabilities),
+            (None, None) => Decision::deny_capabilities(basis, self.code, &self.capabilities),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::mint_request::MintRequest;
 use super::requester::Requester;
 use super::smaller_request::SmallerRequest;
 use super::trial::{TrialOutcome, TrialRequest, try_request};
-use crate::base::CapabilityName;
+use crate::base::{CapabilityName, GivenParameters};
 use crate::registry::{Capability, Delivery};
 use crate::rules::Action;
 
@@ -26,18 +26,27 @@ pub(super) fn smaller_request(
     }
     let is_allowed = |smaller: &SmallerRequest| {
         let plain = MintRequest::plain(smaller.scope.clone(), smaller.life_s);
-        let trial = try_request(context, by, &TrialRequest { action: Action::Token, request: plain });
+        let request = MintRequest { parameters: smaller.parameters.clone(), ..plain };
+        let trial = try_request(context, by, &TrialRequest { action: Action::Token, request });
         let is_granted = trial.granted == smaller.scope;
         is_granted && matches!(trial.outcome, TrialOutcome::Allowed { .. } | TrialOutcome::Constrained { .. })
     };
-    let asked = || SmallerRequest { scope: request.scope.clone(), life_s: request.life_s };
+    let asked = || SmallerRequest {
+        scope: request.scope.clone(),
+        life_s: request.life_s,
+        parameters: request.parameters.clone(),
+    };
     let asked_life = request.life_s.filter(|_| is_by_policy);
     let shorter = LIVES_S.into_iter().filter(|life_s| asked_life.is_some_and(|asked| *life_s < asked));
     let shorter = shorter.map(|life_s| SmallerRequest { life_s: Some(life_s), ..asked() });
     // Of other capabilities it must not show whether they are declared.
     let held = Granted::of(context.declarations(), by.roles, &request.scope).capabilities;
-    let fewer = one_audience(context, request, &held).map(|scope| SmallerRequest { scope, ..asked() });
-    let others = instead(context, request, &held).map(|scope| SmallerRequest { scope, ..asked() });
+    let fewer = one_audience(context, request, &held).map(|scope| {
+        let mut parameters = request.parameters.clone();
+        parameters.retain(|name, _| scope.contains(name));
+        SmallerRequest { scope, parameters, ..asked() }
+    });
+    let others = instead(context, request, &held);
     shorter.chain(fewer).chain(others).find(is_allowed)
 }
 
@@ -60,18 +69,33 @@ fn one_audience(
     (largest.len() < request.scope.len()).then_some(largest)
 }
 
-/// The request with the capabilities that are declared as `instead` of the `held` ones, if there are any.
+/// The request with the capabilities that are declared as `instead` of the `held` ones, if there are any. Such a capability
+/// gets the parameters of the denied one that it has, too.
 fn instead(
     context: &DecisionContext<'_>,
     request: &MintRequest,
     held: &[&Capability],
-) -> Option<BTreeSet<CapabilityName>> {
-    let mut scope = request.scope.clone();
+) -> Option<SmallerRequest> {
+    let (mut scope, mut parameters) = (request.scope.clone(), request.parameters.clone());
     for capability in held {
-        if let Some(other) = context.declarations().instead_of(&capability.name) {
-            scope.remove(&capability.name);
-            scope.insert(other.clone());
+        let Some(other) = context.declarations().instead_of(&capability.name) else { continue };
+        scope.remove(&capability.name);
+        scope.insert(other.clone());
+        let Some(given) = parameters.remove(&capability.name) else { continue };
+        let kept = shared(context, other, &given);
+        if !kept.is_empty() {
+            parameters.entry(other.clone()).or_insert(kept);
         }
     }
-    (scope != request.scope).then_some(scope)
+    (scope != request.scope).then_some(SmallerRequest { scope, life_s: request.life_s, parameters })
+}
+
+/// Those of the `given` parameters that `capability` has.
+fn shared(
+    context: &DecisionContext<'_>,
+    capability: &CapabilityName,
+    given: &GivenParameters,
+) -> GivenParameters {
+    let declared = context.declarations().parameters_of(capability);
+    given.only(|name| declared.is_some_and(|all| all.iter().any(|(known, _)| known.as_str() == name)))
 }

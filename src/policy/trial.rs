@@ -9,6 +9,7 @@ use super::judged_mint::{JudgedMint, MintDraft, judge_mint};
 use super::lease::{LeaseRequest, judge_lease};
 use super::mint_request::MintRequest;
 use super::refusal::Refusal;
+use super::request_parameters::RequestParameters;
 use super::requester::Requester;
 use super::reveal::JudgedReveal;
 use crate::base::code;
@@ -36,6 +37,8 @@ pub struct Trial {
     pub policies: BTreeSet<PolicyName>,
     /// The capabilities that the request gets, if need be with an approval.
     pub granted: BTreeSet<CapabilityName>,
+    /// Whether a policy was not evaluated: it tests a sensitive parameter, of which the entry of the request has only a digest.
+    pub is_untested: bool,
 }
 
 /// The outcome of a trial.
@@ -96,13 +99,13 @@ impl TrialOutcome {
 pub fn try_request(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &TrialRequest) -> Trial {
     match asked.action {
         Action::Token => {
-            let JudgedMint { rules, judged, draft } = judge_mint(context, by, &asked.request);
-            let policies = judged.policies();
+            let JudgedMint { rules, judged, draft, .. } = judge_mint(context, by, &asked.request);
+            let (policies, is_untested) = (judged.policies(), judged.is_untested());
             let (outcome, granted) = match draft {
                 Ok(draft) => try_draft(context, asked, &judged, &draft),
                 Err(refusal) => (TrialOutcome::Denied(refusal), BTreeSet::new()),
             };
-            Trial { outcome, rules, policies, granted }
+            Trial { outcome, rules, policies, granted, is_untested }
         }
         Action::Lease => try_lease(context, by, &asked.request),
         Action::ReadSecret => try_reading(context, by, &asked.request),
@@ -135,7 +138,7 @@ fn try_lease(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRequ
     let judged = judge_lease(context, by, &request);
     let granted = judged.terms.iter().map(|_| capability.clone()).collect();
     let outcome = TrialOutcome::of(judged.terms);
-    Trial { outcome, rules: judged.rules, policies: judged.policies, granted }
+    Trial { outcome, rules: judged.rules, policies: judged.policies, granted, is_untested: false }
 }
 
 fn try_reading(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRequest) -> Trial {
@@ -154,7 +157,7 @@ fn try_reading(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRe
     };
     let granted = if refusal.is_none() { asked.scope.clone() } else { BTreeSet::new() };
     let outcome = refusal.map_or(TrialOutcome::Allowed { life_s: None }, TrialOutcome::Denied);
-    Trial { outcome, rules, policies: judged.policies(), granted }
+    Trial { outcome, rules, policies: judged.policies(), granted, is_untested: false }
 }
 
 fn only(scope: &BTreeSet<CapabilityName>) -> Option<&CapabilityName> {
@@ -165,7 +168,7 @@ fn only(scope: &BTreeSet<CapabilityName>) -> Option<&CapabilityName> {
 fn unfit(asked: &MintRequest) -> Trial {
     let refusal = Refusal::of(code::CAPABILITY_NOT_GRANTED, &asked.scope);
     let (rules, policies, granted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-    Trial { outcome: TrialOutcome::Denied(refusal), rules, policies, granted }
+    Trial { outcome: TrialOutcome::Denied(refusal), rules, policies, granted, is_untested: false }
 }
 
 /// What decides on one capability of a request.
@@ -195,7 +198,14 @@ pub fn trace_request<'a>(
     by: &Requester<'a>,
     asked: &'a TrialRequest,
 ) -> Vec<(&'a CapabilityName, Traced<'a>)> {
-    let asking = JudgedRequest::of(by, asked.action, asked.request.life_s);
+    let parameters = match asked.action {
+        Action::Token => RequestParameters::of(context.declarations(), &asked.request),
+        Action::ReadSecret | Action::Lease => RequestParameters::default(),
+    };
+    let asking = JudgedRequest {
+        parameters: Some(&parameters),
+        ..JudgedRequest::of(by, asked.action, asked.request.life_s)
+    };
     let traced = |name: &'a CapabilityName| {
         let Some(capability) = context.declarations().capability(name) else {
             return (name, Traced { holding: Holding::Undeclared, policies: Vec::new() });

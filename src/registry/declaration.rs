@@ -8,6 +8,8 @@ use toml::Spanned;
 use super::agent_spec::AgentSpec;
 use super::declared::{Access, Capability, Delivery, Role};
 use super::owners::Owned;
+use super::parameter_declaration::{RawParameters, parameters};
+use super::parameters::CapabilityParameters;
 use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
@@ -32,6 +34,8 @@ pub struct Declaration {
     pub(super) instead: BTreeMap<CapabilityName, (CapabilityName, SourcePosition)>,
     /// What could not be read. Nothing is planned then, but the rest is judged, so that all faults are told at once.
     unread: Unread,
+    /// The parameters of the capabilities that have some.
+    parameters: BTreeMap<CapabilityName, CapabilityParameters>,
 }
 
 /// The parts of the files that could not be read.
@@ -43,6 +47,11 @@ struct Unread {
 }
 
 impl Declaration {
+    /// The parameters of this capability, if it has some.
+    pub(super) fn parameters_of(&self, capability: &CapabilityName) -> Option<&CapabilityParameters> {
+        self.parameters.get(capability)
+    }
+
     /// The faults of what could not be read.
     #[must_use]
     pub const fn faults(&self) -> Option<&FaultList> {
@@ -120,6 +129,9 @@ struct RawCapability {
     /// The owner.
     #[schemars(with = "Option<OwnerName>")]
     owner: Option<Spanned<String>>,
+    /// The parameters of a token request, by name; only for `mint`.
+    #[schemars(with = "Option<RawParameters>")]
+    parameters: Option<Spanned<RawParameters>>,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -228,7 +240,11 @@ impl Reader<'_> {
         let environment = environment.and_then(|text| Some((self.faults.name(place, text)?, place.of(text))));
         let instead = raw.instead.as_ref();
         let instead = instead.and_then(|text| Some((self.faults.name(place, text)?, place.of(text))));
+        let declared = self.parameters(place, &raw);
         let (Some(name), Some(delivery)) = (name, delivery) else { return };
+        if !declared.is_empty() {
+            self.declaration.parameters.insert(name.clone(), declared);
+        }
         if let Some(instead) = instead {
             if instead.0 == name {
                 self.fault(instead.1, "`instead` names the capability itself: name another one");
@@ -283,6 +299,18 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    fn parameters(&mut self, place: SourcePosition, raw: &RawCapability) -> CapabilityParameters {
+        let Some(raw_parameters) = &raw.parameters else { return CapabilityParameters::default() };
+        let at = place.of(raw_parameters);
+        if !matches!(raw.delivery.get_ref(), RawDelivery::Mint) {
+            self.fault(
+                at,
+                "only a capability with the delivery `mint` has `parameters`: the service checks them",
+            );
+        }
+        parameters(raw_parameters.get_ref(), at, &mut self.faults)
     }
 
     /// The names in a list, none of them twice, at most `max`.

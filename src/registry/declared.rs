@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::parameters::CapabilityParameters;
 use crate::base::{Audience, CapabilityName, EnvironmentName, RoleName, SecretName};
 use crate::crypto::{Digest, sha256};
 
@@ -99,6 +100,8 @@ pub struct Declarations {
     environments: BTreeMap<CapabilityName, EnvironmentName>,
     /// The capabilities that agents are told to ask for if these are denied. No decision depends on them.
     instead: BTreeMap<CapabilityName, CapabilityName>,
+    /// The parameters of capabilities; others have none.
+    parameters: BTreeMap<CapabilityName, CapabilityParameters>,
     snapshot: Digest,
 }
 
@@ -106,23 +109,26 @@ impl Declarations {
     /// These capabilities and roles.
     #[must_use]
     pub fn new(capabilities: BTreeMap<CapabilityName, Capability>, roles: BTreeMap<RoleName, Role>) -> Self {
-        Self::with_environments(capabilities, roles, BTreeMap::new())
+        Self::with_further(capabilities, roles, BTreeMap::new(), BTreeMap::new())
     }
 
-    fn with_environments(
+    fn with_further(
         capabilities: BTreeMap<CapabilityName, Capability>,
         roles: BTreeMap<RoleName, Role>,
         environments: BTreeMap<CapabilityName, EnvironmentName>,
+        parameters: BTreeMap<CapabilityName, CapabilityParameters>,
     ) -> Self {
         // Ordered maps of canonical names have one JSON form. What cannot be written down at all
         // hashes as nothing, which no set of declarations does.
-        let text = if environments.is_empty() {
+        let text = if !parameters.is_empty() {
+            serde_json::to_vec(&(&capabilities, &roles, &environments, &parameters))
+        } else if environments.is_empty() {
             serde_json::to_vec(&(&capabilities, &roles))
         } else {
             serde_json::to_vec(&(&capabilities, &roles, &environments))
         };
         let (instead, snapshot) = (BTreeMap::new(), sha256(&text.unwrap_or_default()));
-        Self { capabilities, roles, environments, instead, snapshot }
+        Self { capabilities, roles, environments, instead, parameters, snapshot }
     }
 
     /// The hash of the snapshot, as decisions and tokens carry it.
@@ -168,6 +174,17 @@ impl Declarations {
         self.instead.get(capability)
     }
 
+    /// The parameters of this capability, if it has any.
+    #[must_use]
+    pub fn parameters_of(&self, capability: &CapabilityName) -> Option<&CapabilityParameters> {
+        self.parameters.get(capability)
+    }
+
+    /// The parameters of each capability that has some, by capability.
+    pub fn parameters(&self) -> impl Iterator<Item = (&CapabilityName, &CapabilityParameters)> {
+        self.parameters.iter()
+    }
+
     /// All capabilities, by name.
     pub fn capabilities(&self) -> impl Iterator<Item = &Capability> {
         self.capabilities.values()
@@ -200,7 +217,9 @@ impl Declarations {
         environments.retain(|name, _| !gone.contains(name));
         let mut instead = self.instead.clone();
         instead.retain(|name, other| !gone.contains(name) && !gone.contains(other));
-        Self { instead, ..Self::with_environments(all, all_roles, environments) }
+        let mut parameters = self.parameters.clone();
+        parameters.retain(|name, _| !gone.contains(name));
+        Self { instead, ..Self::with_further(all, all_roles, environments, parameters) }
     }
 
     pub(super) fn redirected(&self, changes: &[(CapabilityName, Option<CapabilityName>)]) -> Self {
@@ -222,8 +241,23 @@ impl Declarations {
                 None => drop(all.remove(capability)),
             }
         }
-        let instead = self.instead.clone();
-        Self { instead, ..Self::with_environments(self.capabilities.clone(), self.roles.clone(), all) }
+        let (capabilities, roles) = (self.capabilities.clone(), self.roles.clone());
+        let placed = Self::with_further(capabilities, roles, all, self.parameters.clone());
+        Self { instead: self.instead.clone(), ..placed }
+    }
+
+    pub(super) fn parametrised(&self, changes: &[(CapabilityName, CapabilityParameters)]) -> Self {
+        let mut all = self.parameters.clone();
+        for (capability, parameters) in changes {
+            if parameters.is_empty() {
+                all.remove(capability);
+            } else {
+                all.insert(capability.clone(), parameters.clone());
+            }
+        }
+        let (capabilities, roles) = (self.capabilities.clone(), self.roles.clone());
+        let changed = Self::with_further(capabilities, roles, self.environments.clone(), all);
+        Self { instead: self.instead.clone(), ..changed }
     }
 }
 

@@ -9,6 +9,7 @@ use super::former_names::DeletedName;
 use super::keys;
 use super::narrowing::Narrowing;
 use super::owners::Owned;
+use super::parameters::CapabilityParameters;
 use super::removals::Removals;
 use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, CodeId, EnvironmentName, InstanceId, Network, OwnerName,
@@ -161,6 +162,8 @@ pub enum Effect {
     Redirect(Vec<(CapabilityName, Option<CapabilityName>)>),
     /// An agent reads a secret of the sensitivity `high`.
     ReadSensitive(AgentId),
+    /// Sets the parameters of capabilities.
+    Parametrise(Vec<(CapabilityName, CapabilityParameters)>),
 }
 
 impl Effect {
@@ -199,6 +202,10 @@ impl Effect {
                 keys.push(keys::declarations());
                 keys.extend(changes.iter().map(|(capability, _)| keys::capability(capability)));
             }
+            Self::Parametrise(changes) => {
+                keys.push(keys::declarations());
+                keys.extend(changes.iter().map(|(capability, _)| keys::capability(capability)));
+            }
             Self::ReadSensitive(agent) => keys.push(keys::sensitive_reads(*agent)),
             Self::EndCodes(codes) => keys.extend(codes.iter().copied().map(keys::code)),
             Self::Narrow(narrowing) => narrowing.advances(keys),
@@ -228,7 +235,8 @@ impl Effect {
             | Self::Reserve(_)
             | Self::Withdraw(_)
             | Self::EndCodes(_)
-            | Self::Place(_) => true,
+            | Self::Place(_)
+            | Self::Parametrise(_) => true,
             Self::IssueCode { .. }
             | Self::Enrol { .. }
             | Self::RecordCertificate { .. }

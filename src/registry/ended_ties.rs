@@ -80,6 +80,7 @@ impl Registry {
             | Effect::EndCodes(_)
             | Effect::Place(_)
             | Effect::Redirect(_)
+            | Effect::Parametrise(_)
             | Effect::ActsFor { .. }
             | Effect::ReadSensitive(_) => {}
         }

@@ -18,6 +18,9 @@ mod key_uses;
 pub mod keys;
 mod narrowing;
 mod owners;
+mod parameter_declaration;
+mod parameter_rule;
+mod parameters;
 mod plan;
 mod plan_context;
 mod reduced;
@@ -42,6 +45,8 @@ pub use events::{
 pub use former_names::{DeletedName, FormerNames, NameRefusal};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
+pub use parameter_rule::{ParameterKind, ParameterRule};
+pub use parameters::{CapabilityParameters, CheckedParameters, ParameterFault, parameter_digest};
 pub use plan::{Action, ChangedValue, Noun, Plan, PlannedChange, PlannedMoves, PlannedTies, draw};
 pub(crate) use plan_context::absent_secret;
 pub use plan_context::{ForeignNames, PlanContext, SecretFacts, Undeclared};

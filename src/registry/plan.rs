@@ -5,6 +5,7 @@ use super::agent_spec::AgentSpec;
 use super::declaration::Declaration;
 use super::declared::{Capability, Declarations, Delivery, Role};
 use super::owners::Owned;
+use super::parameters::{CapabilityParameters, PARAMETER_FIELD};
 use super::plan_context::{PlanContext, Undeclared, dangling, out_of_reach, still_named, turned};
 use super::removals::Removals;
 use super::state::Registry;
@@ -45,6 +46,8 @@ pub struct PlannedMoves {
     pub environments: Vec<(CapabilityName, Option<EnvironmentName>)>,
     /// Capabilities for which agents are told to ask for another one from here on, or for none.
     pub instead: Vec<(CapabilityName, Option<CapabilityName>)>,
+    /// Capabilities that have other parameters from here on.
+    pub parameters: Vec<(CapabilityName, CapabilityParameters)>,
 }
 
 /// The properties of a planned agent or resource server besides its specification.
@@ -175,6 +178,22 @@ impl Plan {
         Some(changed)
     }
 
+    /// The parameters of this capability that change, which is noted then.
+    fn parameters(
+        &mut self,
+        ground: &PlanContext<'_>,
+        declaration: &Declaration,
+        name: &CapabilityName,
+    ) -> Vec<ChangedValue> {
+        let none = CapabilityParameters::default();
+        let old = ground.capability(name).and_then(|_| ground.registry.declarations().parameters_of(name));
+        let (old, new) = (old.unwrap_or(&none), declaration.parameters_of(name).unwrap_or(&none));
+        if old != new {
+            self.moved.parameters.push((name.clone(), new.clone()));
+        }
+        new.changed_from(old)
+    }
+
     fn capabilities(&mut self, ground: &PlanContext<'_>, declaration: &Declaration, unnamed: Undeclared) {
         for (name, (new, _)) in &declaration.capabilities {
             if ground.work.step().is_err() {
@@ -183,7 +202,8 @@ impl Plan {
             let owner = self.owner(ground, declaration, Owned::Capability(name.clone()));
             let environment = self.environment(ground, declaration, name);
             let moved = [environment, self.instead(ground, declaration, name)];
-            let moved: Vec<ChangedValue> = moved.into_iter().flatten().collect();
+            let parameters = self.parameters(ground, declaration, name);
+            let moved: Vec<ChangedValue> = moved.into_iter().flatten().chain(parameters).collect();
             match ground.capability(name) {
                 Some(old) if old == new && owner.is_none() && moved.is_empty() => continue,
                 Some(old) => {
@@ -197,6 +217,7 @@ impl Plan {
                 }
             }
             self.remark(ground, new);
+            self.remark_required(ground, name);
             self.capabilities.push(new.clone());
         }
         if unnamed == Undeclared::Prune {
@@ -221,6 +242,22 @@ impl Plan {
                 "its secret has the sensitivity `high`: tokens live at most {HIGH_TOKEN_LIFE_MAX_S} s"
             );
             line.remark = Some(text);
+        }
+    }
+
+    /// Adds to the line about an existing capability which parameters requests have to give from here on.
+    fn remark_required(&mut self, ground: &PlanContext<'_>, name: &CapabilityName) {
+        let Some((_, new)) = self.moved.parameters.last().filter(|(changed, _)| changed == name) else {
+            return;
+        };
+        let none = CapabilityParameters::default();
+        let old = ground.registry.declarations().parameters_of(name).unwrap_or(&none);
+        let required: Vec<String> = new.newly_required(old).map(|one| format!("`{one}`")).collect();
+        let is_update = ground.capability(name).is_some() && !required.is_empty();
+        if let Some(line) = self.changes.last_mut().filter(|_| is_update) {
+            let names = required.join(", ");
+            line.remark =
+                Some(format!("requests without the newly required parameters are refused: {names}"));
         }
     }
 
@@ -334,7 +371,9 @@ impl Declarations {
         } else {
             changed.placed(&plan.moved.environments)
         };
-        if plan.moved.instead.is_empty() { changed } else { changed.redirected(&plan.moved.instead) }
+        let changed =
+            if plan.moved.instead.is_empty() { changed } else { changed.redirected(&plan.moved.instead) };
+        if plan.moved.parameters.is_empty() { changed } else { changed.parametrised(&plan.moved.parameters) }
     }
 }
 
@@ -380,6 +419,7 @@ fn changed_agent(
 fn field_of(kind: Noun, value: &ChangedValue) -> &str {
     match (kind, value.field.as_str()) {
         (Noun::Capability, "audience" | "secret") => "delivery",
+        (Noun::Capability, field) if field.starts_with(PARAMETER_FIELD) => "parameters",
         (_, field) => field,
     }
 }

@@ -188,6 +188,9 @@ impl Registry {
             Effect::Serve { agent, audience } => self.serve(*agent, audience.as_ref()),
             Effect::Place(environments) => self.place(environments),
             Effect::Redirect(changes) => self.declarations = Arc::new(self.declarations.redirected(changes)),
+            Effect::Parametrise(changes) => {
+                self.declarations = Arc::new(self.declarations.parametrised(changes));
+            }
             Effect::Reserve(name) => self.former.delete(name),
             Effect::ActsFor { agent, person } => self.agents.act_for(agent, person.as_ref()),
             Effect::ReadSensitive(agent) => self.agents.read_sensitive(*agent, at.time),
@@ -272,6 +275,7 @@ impl Registry {
             | Effect::EndCodes(_)
             | Effect::Place(_)
             | Effect::Redirect(_)
+            | Effect::Parametrise(_)
             | Effect::EnrolledFrom { .. }
             | Effect::ActsFor { .. }
             | Effect::ReadSensitive(_)

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::base::{
-    AgentName, CapabilityName, EnvironmentName, OwnerName, Person, RoleName, Sensitivity, Timestamp,
+    AgentName, CapabilityName, EnvironmentName, OwnerName, ParameterFacts, Person, RoleName, Sensitivity,
+    Timestamp,
 };
 
 /// An action that policies can restrict.
@@ -48,6 +49,8 @@ pub struct Facts<'a> {
     pub requested_life_s: Option<u32>,
     /// The time since the agent last read a secret of the sensitivity `high`, in seconds.
     pub since_sensitive_read_s: Option<u32>,
+    /// The parameters of the capability.
+    pub parameters: ParameterFacts<'a>,
 }
 
 /// The facts of an agent.

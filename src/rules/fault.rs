@@ -63,6 +63,11 @@ pub(super) fn validation_faults(set: &PolicySet) -> Vec<RuleFault> {
     let Some(validator) = &*VALIDATOR else {
         return vec![RuleFault::whole("the broker cannot check rules: report this fault of the broker")];
     };
+    validator_faults(validator, set)
+}
+
+/// What `validator` finds wrong with the statement of `set`.
+pub(super) fn validator_faults(validator: &Validator, set: &PolicySet) -> Vec<RuleFault> {
     let result = validator.validate(set, ValidationMode::Strict);
     let errors = result.validation_errors().map(|error| RuleFault::at(error, explained(error)));
     let faults: Vec<RuleFault> = errors.collect();

@@ -16,11 +16,13 @@ mod head_match;
 pub mod keys;
 mod model;
 mod nesting;
+mod parameters;
 #[cfg(test)]
 mod property_tests;
 mod rule;
 mod slices;
 mod state;
+mod tested_parameters;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -34,6 +36,7 @@ pub use facts::{Action, AgentFacts, CapabilityFacts, Facts};
 pub use fault::RuleFault;
 pub use head_match::HeadPart;
 pub use model::SCHEMA;
+pub use parameters::{ParameterValidators, ParameterView};
 pub use rule::{NamedEntity, Rule};
 pub use state::{Effect, Rules, RulesChange};
 pub use trace::{TraceResult, TracedPolicy};

@@ -9,7 +9,7 @@ use cedar_policy::{
 };
 
 use super::facts::{Action, AgentFacts, CapabilityFacts, Facts};
-use crate::base::Timestamp;
+use crate::base::{GrantedParameters, ParameterValue, Timestamp};
 
 /// The schema of policies, in Cedar's own form; `docs/reference/policy.md` explains it.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
@@ -123,8 +123,22 @@ fn clock(time: Timestamp) -> Option<RestrictedExpression> {
     RestrictedExpression::new_record(fields).ok()
 }
 
+/// The parameters of the request; each is an optional field.
+fn parameters(given: &GrantedParameters) -> Option<RestrictedExpression> {
+    let fields = given.iter().map(|(name, value)| {
+        let value = match value {
+            ParameterValue::Integer(number) => RestrictedExpression::new_long(*number),
+            ParameterValue::Text(value) => text(value.as_str()),
+            ParameterValue::Boolean(is_so) => RestrictedExpression::new_bool(*is_so),
+        };
+        (name.to_string(), value)
+    });
+    RestrictedExpression::new_record(fields).ok()
+}
+
 fn context(facts: &Facts<'_>) -> Option<Context> {
     let mut fields = vec![("time".to_owned(), clock(facts.time)?)];
+    fields.push(("parameters".to_owned(), parameters(facts.parameters.given)?));
     fields.extend(facts.source.map(|source| {
         let source = source.to_canonical();
         ("source".to_owned(), RestrictedExpression::new_ip(source.to_string()))

@@ -37,6 +37,8 @@ fn any_text() -> impl Strategy<Value = String> {
         " when { resource.access == \"write\" }",
         " unless { context.time.hour < 12 }",
         " when { context.time.unix_s * 9223372036854775807 > 0 }",
+        " when { context.parameters has amount && context.parameters.amount > 50 }",
+        " unless { context.parameters has dry_run && context.parameters.dry_run }",
     ]);
     (annotation, principal, action, resource, condition).prop_map(
         |(annotation, principal, action, resource, condition)| {
@@ -56,18 +58,22 @@ fn any_request() -> impl Strategy<Value = Request> {
         one_of(&[None, Some("payments"), Some("search")]),
         one_of(&[None, Some("e-1"), Some("e-2")]),
         0_i64..86_400,
+        one_of(&["{}", r#"{"amount":50}"#, r#"{"amount":51}"#, r#"{"amount":51,"dry_run":true}"#]),
     )
-        .prop_map(|(action, agent, roles, capability, access, owner, environment, second)| Request {
-            action,
-            agent: agent.parse().unwrap(),
-            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
-            capability: capability.parse().unwrap(),
-            access,
-            owner: owner.map(|owner| owner.parse().unwrap()),
-            environment: environment.map(|one| one.parse().unwrap()),
-            time: NOW.plus_s(second),
-            ..request()
-        })
+        .prop_map(
+            |(action, agent, roles, capability, access, owner, environment, second, parameters)| Request {
+                action,
+                agent: agent.parse().unwrap(),
+                roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+                capability: capability.parse().unwrap(),
+                access,
+                owner: owner.map(|owner| owner.parse().unwrap()),
+                environment: environment.map(|one| one.parse().unwrap()),
+                time: NOW.plus_s(second),
+                parameters: serde_json::from_str(parameters).unwrap(),
+                ..request()
+            },
+        )
 }
 
 fn any_policies() -> impl Strategy<Value = Vec<Policy>> {
@@ -92,7 +98,7 @@ proptest! {
         let rules = rules(policies);
         let traced = rules.trace(&request.facts()).into_iter().filter_map(|one| match one.result {
             TraceResult::Matched(outcome) => Some((one.policy.name.clone(), outcome)),
-            TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) => None,
+            TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) | TraceResult::Untested => None,
         });
         let verdict = rules.judge(&request.facts());
         let judged = verdict.matched().iter().map(|one| (one.name.clone(), one.outcome.clone()));

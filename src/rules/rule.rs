@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -9,10 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::annotations::{Obligation, annotations};
 use super::closed_values::closed_value_faults;
-use super::facts::Action;
+use super::facts::{Action, Facts};
 use super::fault::{RuleFault, parse_faults, validation_faults};
 use super::model::{EntityKind, Question, action_of};
 use super::nesting::nesting;
+use super::tested_parameters::{alias_fault, tested_parameters};
 use crate::base::limits::{POLICY_NESTING_MAX, POLICY_RULE_BYTES_MAX};
 use crate::base::{AgentName, ApproverGroupName, CapabilityName, EnvironmentName, RoleName};
 use crate::crypto::{Digest, sha256};
@@ -39,6 +41,8 @@ struct Compiled {
     head: RuleHead,
     names: Vec<NamedEntity>,
     tests_past_reads: bool,
+    /// The parameters that it tests; `None` if it does not look at parameters.
+    parameters: Option<BTreeSet<String>>,
 }
 
 /// The requests that the head of a rule can match. A request that it excludes cannot match the rule.
@@ -102,7 +106,8 @@ pub(super) enum Match {
 }
 
 impl Rule {
-    /// Reads the rule of a declaration.
+    /// Reads the rule of a declaration. A rule that tests parameters is checked with them later, by
+    /// [`ParameterValidators`](super::ParameterValidators): they are those of capabilities.
     ///
     /// # Errors
     /// Everything that is wrong with it: at least one fault.
@@ -124,8 +129,10 @@ impl Rule {
         }
         let set: PolicySet = text.parse::<PolicySet>().map_err(|errors| parse_faults(&errors))?;
         let compiled = Compiled::of(set)?;
-        let mut faults = validation_faults(&compiled.set);
+        let is_checked_later = compiled.parameters.is_some();
+        let mut faults = if is_checked_later { Vec::new() } else { validation_faults(&compiled.set) };
         faults.extend(compiled.set.policies().flat_map(closed_value_faults));
+        faults.extend(compiled.set.policies().filter_map(alias_fault));
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -146,6 +153,32 @@ impl Rule {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.text
+    }
+
+    /// The parameters of requests that it tests; `None` if it does not look at parameters.
+    #[must_use]
+    pub fn parameters(&self) -> Option<&BTreeSet<String>> {
+        self.0.compiled.as_ref()?.parameters.as_ref()
+    }
+
+    /// Whether it tests a parameter of a recorded request whose value is not known.
+    pub(super) fn tests_hidden(&self, facts: &Facts<'_>) -> bool {
+        let hidden = facts.parameters.hidden;
+        let tested = || self.parameters().into_iter().flatten();
+        !hidden.is_empty() && hidden.iter().any(|name| tested().any(|tested| tested == name.as_str()))
+    }
+
+    /// The capability that its head names.
+    #[must_use]
+    pub fn named_capability(&self) -> Option<&CapabilityName> {
+        match &self.0.compiled.as_ref()?.head.resource {
+            ResourceScope::Capability(name) => Some(name),
+            ResourceScope::Any | ResourceScope::Environment(_) => None,
+        }
+    }
+
+    pub(super) fn statements(&self) -> Option<&PolicySet> {
+        self.0.compiled.as_ref().map(|compiled| &compiled.set)
     }
 
     /// Whether it tests when the agent last read a sensitive secret.
@@ -230,7 +263,8 @@ impl Compiled {
         // The parsed form: a text can spell the name of the fact with escapes.
         let form = policy.to_json().map(|form| form.to_string());
         let tests_past_reads = form.map_or(true, |form| form.contains(PAST_READS));
-        Ok(Self { obligation, reason, head, names, tests_past_reads, set })
+        let parameters = tested_parameters(policy);
+        Ok(Self { obligation, reason, head, names, tests_past_reads, parameters, set })
     }
 }
 

@@ -255,8 +255,10 @@ impl Rules {
             return Verdict::default();
         }
         let question = Question::of(facts);
-        let results = policies.into_iter().map(|policy| (policy, policy.rule.evaluate(question.as_ref())));
-        Verdict::of(results.map(|(policy, result)| (&**policy, result)))
+        let (untested, tested): (Vec<&Arc<Policy>>, Vec<&Arc<Policy>>) =
+            policies.into_iter().partition(|policy| policy.rule.tests_hidden(facts));
+        let results = tested.into_iter().map(|policy| (policy, policy.rule.evaluate(question.as_ref())));
+        Verdict::of(results.map(|(policy, result)| (&**policy, result))).untested(!untested.is_empty())
     }
 }
 

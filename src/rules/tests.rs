@@ -8,8 +8,8 @@ use crate::base::limits::{
     APPROVAL_QUORUM_MAX, POLICY_NESTING_MAX, POLICY_REASON_CHARS_MAX, POLICY_RULE_BYTES_MAX,
 };
 use crate::base::{
-    AgentName, ApprovalDemand, CapabilityName, DemandKind, EnvironmentName, OwnerName, RoleName, Sensitivity,
-    Timestamp,
+    AgentName, ApprovalDemand, CapabilityName, DemandKind, EnvironmentName, GrantedParameters, OwnerName,
+    ParameterFacts, RoleName, Sensitivity, Timestamp,
 };
 
 /// A Friday, 2027-01-15, 08:00 UTC.
@@ -48,6 +48,7 @@ pub(super) struct Request {
     pub(super) source: Option<IpAddr>,
     pub(super) life_s: Option<u32>,
     pub(super) since_read_s: Option<u32>,
+    pub(super) parameters: GrantedParameters,
 }
 
 impl Request {
@@ -67,6 +68,7 @@ impl Request {
             source: self.source,
             requested_life_s: self.life_s,
             since_sensitive_read_s: self.since_read_s,
+            parameters: ParameterFacts { given: &self.parameters, ..ParameterFacts::none() },
         }
     }
 }
@@ -84,6 +86,7 @@ pub(super) fn request() -> Request {
         source: Some([192, 0, 2, 7].into()),
         life_s: Some(600),
         since_read_s: Some(90),
+        parameters: serde_json::from_str(r#"{"amount":100,"currency":"EUR","dry_run":true}"#).unwrap(),
     }
 }
 
@@ -122,6 +125,11 @@ fn a_rule_sees_each_fact_of_a_request() {
         ("context has source && context.source.isInRange(ip(\"198.51.100.0/24\"))", false),
         ("context has requested_life_s && context.requested_life_s > 300", true),
         ("context has since_sensitive_read_s && context.since_sensitive_read_s < 3600", true),
+        ("context.parameters has amount && context.parameters.amount == 100", true),
+        ("context.parameters has amount && context.parameters.amount > 100", false),
+        ("context.parameters has currency && context.parameters.currency == \"EUR\"", true),
+        ("context.parameters has dry_run && context.parameters.dry_run", true),
+        ("context.parameters has recipient", false),
     ] {
         assert_eq!(matches(&forbid(condition), &request()), expected, "{condition}");
     }

@@ -24,6 +24,8 @@ pub enum TraceResult {
     ConditionUnmet,
     /// This part of the head does not fit.
     HeadUnfit(HeadPart),
+    /// The head fits, and the rule tests a sensitive parameter of a recorded request: its value is not known.
+    Untested,
 }
 
 impl Rules {
@@ -34,6 +36,7 @@ impl Rules {
         let traced = self.policies().map(|policy| {
             let result = match policy.unfit(&facts.agent, &facts.capability, Some(facts.action)) {
                 Some(part) => TraceResult::HeadUnfit(part),
+                None if policy.rule.tests_hidden(facts) => TraceResult::Untested,
                 None => match policy.rule.evaluate(question.as_ref()) {
                     Match::No => TraceResult::ConditionUnmet,
                     Match::Failed => TraceResult::Matched(PolicyOutcome::Failed),

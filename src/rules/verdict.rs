@@ -9,6 +9,8 @@ use crate::crypto::{Digest, Sha256Stream};
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Verdict {
     matched: Vec<MatchedPolicy>,
+    /// Whether a policy tests a parameter of a recorded request whose value is not known: it was not evaluated.
+    is_untested: bool,
 }
 
 /// A policy that matches a request, or that cannot be evaluated for it.
@@ -75,7 +77,19 @@ impl Verdict {
         });
         let mut matched: Vec<_> = matched.collect();
         matched.sort_by(|one, other| one.name.cmp(&other.name));
-        Self { matched }
+        Self { matched, is_untested: false }
+    }
+
+    /// The verdict, if further policies cannot be evaluated because they test a value that is not known.
+    pub(super) const fn untested(mut self, is_untested: bool) -> Self {
+        self.is_untested = is_untested;
+        self
+    }
+
+    /// Whether a policy was not evaluated because it tests a sensitive parameter of a recorded request.
+    #[must_use]
+    pub const fn is_untested(&self) -> bool {
+        self.is_untested
     }
 
     /// All policies that match or fail.

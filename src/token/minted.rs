@@ -2,12 +2,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use super::claims::Claims;
+use super::claims::{AuthorizationDetail, Claims};
 use super::events::TokenMinted;
 use super::seen::Ages;
 use crate::base::encoding::{from_base64url, hex};
 use crate::base::limits::TOKEN_LIFE_MAX_S;
-use crate::base::{Audience, CapabilityName, InstanceId, Timestamp, TokenId};
+use crate::base::{
+    Audience, CapabilityName, InstanceId, ParameterName, ParametersByCapability, RecordedParameters,
+    Timestamp, TokenId,
+};
 use crate::ledger::Entry;
 use crate::store::Event;
 
@@ -28,6 +31,15 @@ struct MintedEvent {
     certificate: String,
     /// Entries of earlier builds do not say it.
     life_s: Option<u32>,
+    #[serde(default)]
+    facts: MintedFacts,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct MintedFacts {
+    /// Also those of requested capabilities that the token does not have.
+    #[serde(default)]
+    parameters: ParametersByCapability,
 }
 
 impl Minted {
@@ -55,6 +67,24 @@ impl Minted {
             && claims.exp <= time.s().saturating_add(life_s)
             && claims.scope.split(' ').eq(said.capabilities.iter().map(CapabilityName::as_str))
             && details.eq(said.capabilities.iter().map(CapabilityName::as_str))
+            && claims.authorization_details.iter().all(|detail| self.has_parameters_of(detail))
+    }
+
+    /// Whether the entry has the parameters of `detail`. Of a sensitive one it has a keyed digest: see [`Self::digests`].
+    fn has_parameters_of(&self, detail: &AuthorizationDetail) -> bool {
+        match self.said.facts.parameters.get(&detail.capability) {
+            Some(recorded) => recorded.are_those_of(&detail.parameters),
+            None => detail.parameters.is_empty(),
+        }
+    }
+
+    /// The keyed digests of the sensitive parameters of `capability`.
+    pub fn digests<'a>(
+        &'a self,
+        capability: &CapabilityName,
+    ) -> impl Iterator<Item = (&'a ParameterName, &'a str)> {
+        let recorded = self.said.facts.parameters.get(capability);
+        recorded.into_iter().flat_map(RecordedParameters::digests)
     }
 }
 

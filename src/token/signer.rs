@@ -83,6 +83,14 @@ impl Signer {
         &self.jwk
     }
 
+    /// The length of the token with these claims, in bytes.
+    #[must_use]
+    pub fn token_bytes(&self, claims: &Claims) -> usize {
+        let claims = serde_json::to_vec(claims).map_or(usize::MAX, |body| body.len());
+        let claims = claims.saturating_mul(4).div_ceil(3);
+        self.prefix.len().saturating_add(SIGNATURE_BYTES).saturating_add(claims)
+    }
+
     /// Signs `claims` (RFC 7515 §5.1).
     ///
     /// # Errors

@@ -4,7 +4,8 @@ use super::*;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
 use crate::base::{
-    Audience, ClockReading, DecisionId, Entropy, InstanceId, Sensitive, SystemEntropy, Timestamp, TokenId,
+    Audience, ClockReading, DecisionId, Entropy, GrantedParameters, InstanceId, Sensitive, SystemEntropy,
+    Timestamp, TokenId,
 };
 use crate::crypto::{EcdsaKey, SignatureForm};
 
@@ -40,6 +41,7 @@ pub(super) fn claims() -> Claims {
             kind: DetailType::Capability,
             capability: "a.b".parse().unwrap(),
             access: "read".into(),
+            parameters: GrantedParameters::default(),
         }],
         jti: TokenId::mint(NOW, entropy),
         iat: NOW.s(),

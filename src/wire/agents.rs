@@ -8,7 +8,7 @@ use super::secret_text::SecretText;
 use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::{
     AgentId, AgentName, CapabilityName, CodeId, EnvironmentName, IncidentId, InstanceId, OperatorName,
-    OwnerName, RoleName, SecretName, Serial, TokenId,
+    OwnerName, ParameterName, RoleName, SecretName, Serial, TokenId,
 };
 
 endpoints! {
@@ -56,6 +56,34 @@ pub struct CapabilityAnswer {
     /// The incident that contains the capability; not in answers to agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
+    /// The parameters of a token request, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterAnswer>,
+}
+
+/// A parameter of a capability.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ParameterAnswer {
+    pub name: ParameterName,
+    /// `integer`, `text` or `boolean`.
+    #[serde(rename = "type")]
+    pub kind: FixedText,
+    /// Whether every request has to give it.
+    pub required: bool,
+    /// Whether only a keyed digest of its value is recorded.
+    pub sensitive: bool,
+    /// The smallest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<i64>,
+    /// The largest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<i64>,
+    /// The allowed texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+    /// The longest text, in characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::FixedText;
-use crate::base::{ApprovalId, CapabilityName, NotCanonical, canonical_json};
+use crate::base::{ApprovalId, CapabilityName, NotCanonical, RecordedParameters, canonical_json};
 
 /// A request in the form that is approved. Its RFC 8785 form is what an approver signs, so a client computes the digest from
 /// these fields itself.
@@ -40,6 +40,9 @@ pub struct ApprovalCapability {
     /// The secret that the tokens can read from the broker; absent if they are for another service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// The parameters; a sensitive one is `{"sensitive": DIGEST}` with a keyed digest in hex.
+    #[serde(default, skip_serializing_if = "RecordedParameters::is_empty")]
+    pub parameters: RecordedParameters,
 }
 
 impl ApprovalRequest {
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_request_has_one_canonical_form() {
-        let request = ApprovalRequest {
+        let mut request = ApprovalRequest {
             kind: ApprovalRequest::KIND.into(),
             agent: "spiffe://keyward.test/agent/deploy-bot".to_owned(),
             capabilities: vec![ApprovalCapability {
@@ -109,6 +112,7 @@ mod tests {
                 access: "write".into(),
                 environment: Some("production".to_owned()),
                 secret: None,
+                parameters: RecordedParameters::default(),
             }],
             audience: "https://deploy.example.com".to_owned(),
             life_s: 600,
@@ -119,6 +123,13 @@ mod tests {
         let expected = "{\"agent\":\"spiffe://keyward.test/agent/deploy-bot\",\"audience\":\"https://deploy.example.com\",\
             \"capabilities\":[{\"access\":\"write\",\"environment\":\"production\",\"name\":\"web.deploy\"}],\"life_s\":600,\
             \"reason\":\"release 7\",\"type\":\"keyward-approval-request-1\",\"uses\":1}";
+        assert_eq!(String::from_utf8(request.canonical().unwrap()).unwrap(), expected);
+        let parameters = r#"{"amount":100,"account":{"sensitive":"ab12"}}"#;
+        request.capabilities[0].parameters = serde_json::from_str(parameters).unwrap();
+        let expected = expected.replace(
+            "\"name\":\"web.deploy\"",
+            "\"name\":\"web.deploy\",\"parameters\":{\"account\":{\"sensitive\":\"ab12\"},\"amount\":100}",
+        );
         assert_eq!(String::from_utf8(request.canonical().unwrap()).unwrap(), expected);
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -8,8 +9,8 @@ use super::endpoint::{AnyQuery, Form, Nothing, Text, endpoints};
 use super::page::{Items, PageAnswer};
 use super::status::FixedText;
 use crate::base::{
-    AgentName, ApprovalId, ApprovalReference, ApproverGroupName, CapabilityName, DecisionId, InstanceId,
-    OperatorName, PolicyName, UserCode,
+    AgentName, ApprovalId, ApprovalReference, ApproverGroupName, CapabilityName, DecisionId, GivenParameters,
+    InstanceId, OperatorName, PolicyName, UserCode,
 };
 
 endpoints! {
@@ -57,6 +58,9 @@ pub struct OpenApprovalBody {
     /// The most uses, 1 to 100; without it 100 with `grant_life_s`, and 1 otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u32>,
+    /// The parameters of the capabilities that have some, by capability and name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<CapabilityName, GivenParameters>,
 }
 
 /// An approval as the agent that asked for it sees it.

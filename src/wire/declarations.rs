@@ -165,9 +165,9 @@ pub struct WidenedAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
     /// `granted`, `policy-removed`, `policy-changed` (the new rule is less strict, or cannot be compared), `facts-changed`
-    /// (facts that policies test), `longer-life` or `delivered-otherwise`.
+    /// (facts that policies test), `longer-life`, `delivered-otherwise` or `parameter-loosened` (it ends, or allows more).
     pub cause: FixedText,
-    /// The policy, or the facts.
+    /// The policy, the facts or the parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
 }

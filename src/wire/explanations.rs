@@ -1,10 +1,15 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
 use super::policies::PolicyDemandAnswer;
 use super::status::FixedText;
-use crate::base::{AgentName, ApprovalId, CapabilityName, DecisionId, OwnerName, PolicyName, RoleName};
+use crate::base::{
+    AgentName, ApprovalId, CapabilityName, DecisionId, OwnerName, ParametersByCapability, PolicyName,
+    RoleName,
+};
 
 endpoints! {
     /// Explain a decision on a request of an agent
@@ -34,6 +39,9 @@ pub struct DecidedAnswer {
     /// The approval that the request opened, or that the token used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalId>,
+    /// The parameters of the request, by capability; a sensitive one is `{"sensitive": DIGEST}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: ParametersByCapability,
 }
 
 /// The same request, decided on the present declarations.
@@ -41,7 +49,7 @@ pub struct DecidedAnswer {
 pub struct DecidedNowAnswer {
     /// Whether the declarations are those of the decision. If not, the rules below are the present ones.
     pub same_declarations: bool,
-    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`.
+    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`; `unknown` if a policy tests a sensitive parameter.
     pub outcome: FixedText,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -115,7 +123,8 @@ pub struct ExplainedPolicyAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerName>,
     /// `denies`, `needs-approval`, `limits-life`, `fails` (it cannot be evaluated, and denies), or why it does not match: `condition`,
-    /// `other-owner`, `other-principal`, `other-action`, `other-resource`.
+    /// `other-owner`, `other-principal`, `other-action`, `other-resource`; or `sensitive-parameter`: it tests a parameter whose value
+    /// is not recorded.
     pub result: FixedText,
     /// The longest life in seconds, if the rule limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

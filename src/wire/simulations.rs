@@ -32,6 +32,10 @@ pub struct SimulateBody {
 pub struct SimulationAnswer {
     /// The number of replayed requests.
     pub requests: u64,
+    /// The number of those that were not decided again: their entries do not have what decides, e.g. the value of a sensitive
+    /// parameter that a policy tests.
+    #[serde(default)]
+    pub not_replayed: u64,
     /// What would be decided otherwise, by agent and capability; at most 1,000.
     pub changes: Vec<SimulatedChangeAnswer>,
     /// The number of further changes.

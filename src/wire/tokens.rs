@@ -1,13 +1,15 @@
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::endpoint::{AnyQuery, Form, Nothing, endpoints};
 use super::secret_text::SecretText;
 use super::status::FixedText;
-use crate::base::{CapabilityName, DecisionId, TokenId};
+use crate::base::{CapabilityName, DecisionId, GivenParameters, GrantedParameters, TokenId};
 
 endpoints! {
     /// Always refuses: the broker has no authorization endpoint
@@ -130,6 +132,17 @@ pub struct RequestedDetail {
     /// Exactly one: the audience of the token, as `resource` names it.
     #[serde(default)]
     pub locations: Option<Vec<String>>,
+    /// The parameters of the capability, by name.
+    #[serde(default)]
+    pub parameters: Option<GivenParameters>,
+}
+
+/// The field `authorization_details` of a token request that gives these parameters; `None` if it gives none.
+#[must_use]
+pub fn details_with(parameters: &BTreeMap<CapabilityName, GivenParameters>) -> Option<String> {
+    let detail = |(capability, given): (&CapabilityName, &GivenParameters)| json!({ "type": DetailType::Capability, "capability": capability, "parameters": given });
+    let details: Vec<Value> = parameters.iter().map(detail).collect();
+    (!details.is_empty()).then(|| Value::from(details).to_string())
 }
 
 /// One capability in a token (RFC 9396 §2).
@@ -143,6 +156,9 @@ pub struct AuthorizationDetail {
     pub capability: CapabilityName,
     /// `read` or `write`.
     pub access: Cow<'static, str>,
+    /// The parameters that the request gave, with their values.
+    #[serde(default, skip_serializing_if = "GrantedParameters::is_empty")]
+    pub parameters: GrantedParameters,
 }
 
 /// The only type of authorization details.

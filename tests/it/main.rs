@@ -85,6 +85,7 @@ mod openapi;
 mod operators;
 mod output;
 mod panel;
+mod parameters;
 mod pending_orders;
 mod policies;
 mod progress;

@@ -22,13 +22,17 @@ pub(crate) fn node_home() -> PathBuf {
     std::env::var_os("KEYWARD_TEST_NODE").map_or_else(|| root().join("target/test-node"), PathBuf::from)
 }
 
-/// A broker with the agents `a` and `b`, who hold `reports.read`, and the resource server `reports`.
+/// A broker with the agents `a` and `b`, who hold `reports.read` with the parameter `report`, and the resource server `reports`.
 pub(crate) fn set_up() -> Process {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");
     let file = process.path("servers.toml");
-    let text = format!("[[resource_server]]\nname = \"reports\"\naudience = \"{AUDIENCE}\"\n");
+    let text = format!(
+        "[[resource_server]]\nname = \"reports\"\naudience = \"{AUDIENCE}\"\n[[capability]]\nname = \"reports.read\"\n\
+         access = \"read\"\ndelivery = \"mint\"\naudience = \"{AUDIENCE}\"\nmax_life_s = 600\n\
+         [capability.parameters]\nreport = {{ type = \"text\" }}\n"
+    );
     std::fs::write(&file, text).unwrap();
     process.good(&["apply", "-f", &file.display().to_string()], b"");
     for (name, roles) in

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use gauge::Extent;
 use keyward::base::{
-    AgentId, Clock, DecisionId, Entropy, IncidentId, InstanceId, LedgerId, Sensitive, SystemClock,
-    SystemEntropy, Timestamp, TokenId,
+    AgentId, Clock, DecisionId, Entropy, GrantedParameters, IncidentId, InstanceId, LedgerId, Sensitive,
+    SystemClock, SystemEntropy, Timestamp, TokenId,
 };
 use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, SignatureForm};
 use keyward::index::{Batch, Index, IndexTree, Put};
@@ -95,6 +95,7 @@ fn signature(extent: Extent) -> Result<(), Failed> {
             kind: DetailType::Capability,
             capability: "bench.service.write".parse()?,
             access: "write".into(),
+            parameters: GrantedParameters::default(),
         }],
         jti: TokenId::mint(NOW, entropy),
         iat: NOW.s(),

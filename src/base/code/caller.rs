@@ -83,6 +83,18 @@ super::codes! {
     CAPABILITY_ACTION_MISMATCH "capability_action_mismatch" InvalidDetails:
         "`authorization_details` names another action than the access of the capability",
         "leave `actions` out, or name the access that `keyward whoami` shows";
+    TOKEN_TOO_LARGE "token_too_large" InvalidScope:
+        "the token would have more than 4,096 bytes, and the broker would not accept it",
+        "request fewer capabilities, or shorter parameters";
+    PARAMETER_MISSING "parameter_missing" InvalidDetails:
+        "the request does not give a parameter that the capability requires",
+        "name the capability in `authorization_details` with its `parameters` (`keyward token CAPABILITY --parameter NAME=VALUE`); `keyward whoami -o json` shows them";
+    PARAMETER_UNKNOWN "parameter_unknown" InvalidDetails:
+        "the request gives a parameter that the capability does not have",
+        "correct the name, or leave the parameter out; `keyward whoami -o json` shows the parameters of each capability";
+    PARAMETER_INVALID "parameter_invalid" InvalidDetails:
+        "the request gives a parameter a value that the capability does not allow",
+        "give a value of the declared type and range; `keyward whoami -o json` shows them";
     SECRET_NOT_GRANTED "secret_not_granted" Denied:
         "no capability in the token delivers this secret",
         "get a token with the capability that delivers the secret; `keyward whoami` lists capabilities and secrets";

@@ -44,8 +44,8 @@ super::codes! {
         "the form has no field `device_code`",
         "send the `device_code` of the response of /oauth/device_authorization";
     APPROVAL_REQUEST_INVALID "approval_request_invalid" Invalid:
-        "a number of the request for approval is out of its range",
-        "name 1 to 100 `uses`, and a `grant_life_s` of 60 to 86400 seconds";
+        "a number of the request for approval is out of its range, or its parameters are of another capability",
+        "name 1 to 100 `uses`, a `grant_life_s` of 60 to 86400 seconds, and in `parameters` only capabilities of the request";
     ENROLMENT_MALFORMED "enrolment_malformed" Invalid:
         "a part of the enrolment code or the certificate request is malformed",
         "use `keyward join`, or copy the parts of the code exactly as it was printed";
@@ -152,8 +152,14 @@ super::codes! {
         "`resource` occurs more than once, but a token has one audience",
         "get one token for each resource";
     AUTHORIZATION_DETAILS_INVALID "authorization_details_invalid" InvalidDetails:
-        "`authorization_details` is not a JSON array of objects of the type `keyward_capability`, each with a `capability` and at most `actions` and `locations`",
+        "`authorization_details` is not a JSON array of objects of the type `keyward_capability`, each with a `capability` and at most `actions`, `locations` and `parameters`",
         "correct the field, or name the capabilities in `scope`; docs/reference/http.md has an example";
+    PARAMETERS_TOO_LARGE "parameters_too_large" InvalidDetails:
+        "the parameters of the request have more than 1,024 bytes in JSON",
+        "shorten the texts, or get one token for each capability";
+    PARAMETER_NOT_WITH_DEVICE_CODE "parameter_not_with_device_code" InvalidDetails:
+        "the request gives a sensitive parameter, and a request with a device code is stored without its value",
+        "request the token with `client_credentials`, and name its approval in `approval`";
     LEASE_LIFE_TOO_SHORT "lease_life_too_short" Invalid:
         "the requested life of the lease is less than 60 seconds",
         "ask for 60 seconds or more (`--life 60s`; over HTTP `life_s`), or leave the life out";

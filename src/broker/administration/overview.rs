@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::authn::{AgentPrincipal, Credential, blocking, blocking_agent, blocking_issue};
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{AgentName, CapabilityName, IncidentId, RoleName, SecretName, Timestamp};
+use crate::base::{AgentName, CapabilityName, IncidentId, ParameterName, RoleName, SecretName, Timestamp};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke_code::open_codes_of_agent;
@@ -13,13 +13,15 @@ use crate::broker::page::Page;
 use crate::broker::rotation::next_rotation;
 use crate::broker::world::{World, records};
 use crate::policy::{Authorised, CapabilityConstraints, ReadDeclared, ReadSecretNames, Requester};
-use crate::registry::{Agent, Capability, Delivery, Instance, Owned, Registry, Role};
+use crate::registry::{
+    Agent, Capability, Delivery, Instance, Owned, ParameterKind, ParameterRule, Registry, Role,
+};
 use crate::revocation::Subject;
 use crate::secrets::{Secret, Version};
 use crate::wire::PageAnswer;
 use crate::wire::{
-    AgentAnswer, CapabilityAnswer, ContainmentAnswer, InstanceAnswer, RoleAnswer, SecretAnswer,
-    SecretVersionAnswer,
+    AgentAnswer, CapabilityAnswer, ContainmentAnswer, InstanceAnswer, ParameterAnswer, RoleAnswer,
+    SecretAnswer, SecretVersionAnswer,
 };
 
 /// An agent's view of itself.
@@ -282,5 +284,32 @@ fn capability_view(
         owner: registry.owners().of(&Owned::Capability(capability.name.clone())).cloned(),
         environment: registry.declarations().environment_of(&capability.name).cloned(),
         incident,
+        parameters: registry
+            .declarations()
+            .parameters_of(&capability.name)
+            .into_iter()
+            .flat_map(|parameters| parameters.iter().map(|(name, rule)| parameter_view(name, rule)))
+            .collect(),
+    }
+}
+
+fn parameter_view(name: &ParameterName, rule: &ParameterRule) -> ParameterAnswer {
+    let ParameterRule { kind, required, sensitive } = rule;
+    let answer = ParameterAnswer {
+        name: name.clone(),
+        kind: kind.value_type().as_str().into(),
+        required: *required,
+        sensitive: *sensitive,
+        min: None,
+        max: None,
+        values: Vec::new(),
+        max_length: None,
+    };
+    match kind {
+        ParameterKind::Integer { min, max } => ParameterAnswer { min: *min, max: *max, ..answer },
+        ParameterKind::Text { values, max_length } => {
+            ParameterAnswer { values: values.iter().cloned().collect(), max_length: *max_length, ..answer }
+        }
+        ParameterKind::Boolean => answer,
     }
 }

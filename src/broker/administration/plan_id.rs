@@ -111,6 +111,7 @@ fn granted(drawn: &SectionPlan, work: &Cancellation) -> Result<Vec<String>, Canc
     for capability in capabilities.iter().filter_map(|name| declared.capability(name)) {
         work.step()?;
         digests.push(text_of(digest_of(capability)));
+        digests.extend(declared.parameters_of(&capability.name).map(|all| text_of(digest_of(all))));
     }
     Ok(digests)
 }

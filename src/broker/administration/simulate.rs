@@ -76,8 +76,12 @@ impl Services {
         for batch in requests.chunks(at_once) {
             work.step()?;
             self.state.store.read(|world, _| {
-                for request in batch.iter().filter(|one| !one.lacks_what_decided()) {
-                    found.note(request, &self.replays(world, &draft, request));
+                for request in batch {
+                    if request.lacks_what_decided() {
+                        found.note_not_replayed();
+                    } else {
+                        found.note(request, &self.replays(world, &draft, request));
+                    }
                 }
             });
         }
@@ -237,7 +241,11 @@ impl Difference {
 
 /// The requests that are decided otherwise, by agent, capability and difference.
 #[derive(Default)]
-struct Differences(BTreeMap<(AgentName, CapabilityName, Difference), Counted>);
+struct Differences {
+    found: BTreeMap<(AgentName, CapabilityName, Difference), Counted>,
+    /// Requests whose entries do not have what decides.
+    not_replayed: u64,
+}
 
 struct Counted {
     requests: u64,
@@ -246,8 +254,16 @@ struct Counted {
 }
 
 impl Differences {
+    fn note_not_replayed(&mut self) {
+        self.not_replayed = self.not_replayed.saturating_add(1);
+    }
+
     /// The newest requests come first.
     fn note(&mut self, request: &RecordedRequest, Replays { present, drafted }: &Replays) {
+        if present.iter().chain(drafted).any(|trial| trial.is_untested) {
+            self.note_not_replayed();
+            return;
+        }
         let granted = |trial: &Option<Trial>| trial.iter().flat_map(|one| one.granted.clone()).collect();
         let (before, after): (BTreeSet<CapabilityName>, BTreeSet<CapabilityName>) =
             (granted(present), granted(drafted));
@@ -256,7 +272,7 @@ impl Differences {
             let difference = Difference::of(present.as_ref(), drafted.as_ref(), name, used_approval);
             let Some(difference) = difference else { continue };
             let key = (request.event.agent.clone(), name.clone(), difference);
-            let counted = self.0.entry(key).or_insert_with(|| Counted {
+            let counted = self.found.entry(key).or_insert_with(|| Counted {
                 requests: 0,
                 decision: request.event.decision,
                 rules: drafted.as_ref().map(|trial| trial.rules.clone()).unwrap_or_default(),
@@ -266,8 +282,9 @@ impl Differences {
     }
 
     fn answer(self, requests: u64, next_before: Option<u64>) -> SimulationAnswer {
-        let further = self.0.len().saturating_sub(SIMULATED_CHANGES_MAX);
-        let changes = self.0.into_iter().take(SIMULATED_CHANGES_MAX);
+        let not_replayed = self.not_replayed;
+        let further = self.found.len().saturating_sub(SIMULATED_CHANGES_MAX);
+        let changes = self.found.into_iter().take(SIMULATED_CHANGES_MAX);
         let change = |((agent, capability, difference), counted): (_, Counted)| SimulatedChangeAnswer {
             agent,
             capability,
@@ -276,7 +293,13 @@ impl Differences {
             decision: counted.decision,
             rules: counted.rules,
         };
-        SimulationAnswer { requests, changes: changes.map(change).collect(), further, next_before }
+        SimulationAnswer {
+            requests,
+            not_replayed,
+            changes: changes.map(change).collect(),
+            further,
+            next_before,
+        }
     }
 }
 
@@ -305,7 +328,7 @@ mod tests {
                 let agent: AgentName = format!("a-{number}").parse().unwrap();
                 let key = (agent, "c.read".parse().unwrap(), Difference::NewlyDenied);
                 let decision = DecisionId::mint(Timestamp::from_s(1_800_000_000), &SystemEntropy);
-                found.0.insert(key, Counted { requests: 1, decision, rules: Vec::new() });
+                found.found.insert(key, Counted { requests: 1, decision, rules: Vec::new() });
             }
             let answer = found.answer(0, None);
             (answer.changes.len(), answer.further)

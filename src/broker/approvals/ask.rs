@@ -2,11 +2,11 @@ use std::collections::BTreeSet;
 
 use super::reads::own;
 use crate::approvals::{
-    self, Approval, ApprovalRequested, ApprovalTerms, Approvals, OpenedApproval, Requester,
+    self, Approval, ApprovalRequested, ApprovalTerms, Approvals, OpenedApproval, RequestedGrant, Requester,
 };
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{APPROVALS_MAX, APPROVALS_PENDING_MAX};
-use crate::base::{ApprovalId, DecisionId, Person, Timestamp, UserCode, code};
+use crate::base::{ApprovalId, DecisionId, Person, RecordedParameters, Timestamp, UserCode, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
 use crate::broker::failure::Failure;
@@ -30,6 +30,8 @@ pub struct ApprovalInput {
     pub request: MintInput,
     /// What it asks for besides one token.
     pub asked: AskedGrant,
+    /// Whether the token is requested with a device code.
+    pub with_device_code: bool,
 }
 
 /// An approval that an agent asked for.
@@ -52,6 +54,15 @@ impl AskedApproval {
     }
 }
 
+/// Who keeps the token request until it is approved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RequestKeeper {
+    /// The agent, which sends it again.
+    Agent,
+    /// The broker: the agent requests the token with a device code.
+    Broker,
+}
+
 impl AgentServices {
     /// Asks for an approval of the tokens that `input` describes. An identical request finds the approval that it opened before.
     ///
@@ -65,7 +76,8 @@ impl AgentServices {
         let services = &*self.0;
         let request = MintRequest { asked: input.asked, ..input.request.into_request()? };
         let mut agent = services.admit(principal)?;
-        services.ask(&mut agent, &request).await
+        let keeper = if input.with_device_code { RequestKeeper::Broker } else { RequestKeeper::Agent };
+        services.ask(&mut agent, &request, keeper).await
     }
 
     /// The token request that the device code `id` of `principal` stands for.
@@ -76,7 +88,12 @@ impl AgentServices {
         let (found, _) = self.0.state.read(|reading| {
             let approval = own(reading.unconditional(), principal, id)?;
             let request = &approval.opened.terms.request;
+            if has_sensitive(request) {
+                return Err(Failure::new(code::PARAMETER_NOT_WITH_DEVICE_CODE).of_approval(id));
+            }
+            let parameters = request.parameters.iter().map(|(name, one)| (name.clone(), one.given()));
             Ok::<_, Failure>(MintInput {
+                parameters: parameters.collect(),
                 scope: request.names().cloned().collect(),
                 resource: Some(request.audience.clone()),
                 life_s: approval.opened.requested_life_s,
@@ -103,8 +120,15 @@ enum AskStep {
     Full(Box<Failure>),
     /// The code of the new approval is taken.
     CodeTaken,
+    /// The token is requested with a device code, and a value of the request is not stored.
+    NotStored,
     /// The request is denied whether it is approved or not.
     Denied(Box<Denial>),
+}
+
+/// Whether the request has a sensitive parameter, of which only the digest is stored.
+fn has_sensitive(request: &RequestedGrant) -> bool {
+    request.parameters.values().any(RecordedParameters::have_sensitive)
 }
 
 /// An approval that is to be opened.
@@ -122,10 +146,11 @@ impl Services {
         &self,
         agent: &mut AdmittedAgent,
         request: &MintRequest,
+        keeper: RequestKeeper,
     ) -> Result<AskedApproval, Failure> {
         let _turn = self.notifications.approvals().opening(agent.caller().id).await;
         agent.waited();
-        let asked = retry_on_conflict!(self.ask_once(agent, request));
+        let asked = retry_on_conflict!(self.ask_once(agent, request, keeper));
         self.noting_clock_refusal(agent.caller(), "approval", asked).await
     }
 
@@ -133,6 +158,7 @@ impl Services {
         &self,
         agent: &mut AdmittedAgent,
         request: &MintRequest,
+        keeper: RequestKeeper,
     ) -> Result<AskedApproval, AttemptError> {
         let issue = self.state.issuing()?;
         let (time, now, deciding) = (issue.time, issue.time.now(), self.deciding(issue));
@@ -141,13 +167,14 @@ impl Services {
         let new = (ApprovalId::mint(now, &*self.state.entropy), UserCode::draw(&*self.state.entropy));
         let (step, preconditions) = self.state.read_as(&caller, now, |reading| {
             let decision = decide_mint(&deciding.on(reading), principal, permit, request);
-            reading.ask_step(&caller, decision, new.1)
+            reading.ask_step(&caller, decision, new.1, keeper)
         });
         let needed = match step {
             AskStep::Found(found) => return Ok(found),
             AskStep::Open(needed) => *needed,
             AskStep::NotNeeded => return Err(Failure::new(code::APPROVAL_NOT_NEEDED).into()),
             AskStep::Full(failure) => return Err((*failure).into()),
+            AskStep::NotStored => return Err(Failure::new(code::PARAMETER_NOT_WITH_DEVICE_CODE).into()),
             AskStep::CodeTaken => return Err(AttemptError::Retry),
             AskStep::Denied(denial) => {
                 let denied = self.granted::<Mint>(&caller, "approval", Decision::Deny(*denial)).await;
@@ -206,7 +233,7 @@ fn opening(
         Some(reason) => change.because(reason.clone()),
         None => change,
     };
-    Ok(change.effect(Effect::Approval(approvals::Effect::Open(Box::new(opened)))))
+    Ok(change.effect(Effect::Approval(approvals::Effect::open(opened))))
 }
 
 /// How many requests a message names.
@@ -241,7 +268,13 @@ fn too_many(approvals: &Approvals, caller: &AgentPrincipal, now: Timestamp) -> F
 }
 
 impl Reading<'_> {
-    fn ask_step(&self, caller: &AgentPrincipal, decision: Decision<Mint>, code: UserCode) -> AskStep {
+    fn ask_step(
+        &self,
+        caller: &AgentPrincipal,
+        decision: Decision<Mint>,
+        code: UserCode,
+        keeper: RequestKeeper,
+    ) -> AskStep {
         let mut denial = match decision {
             Decision::Allow(_) | Decision::Constrain(_) => return AskStep::NotNeeded,
             Decision::Deny(denial) => denial,
@@ -253,6 +286,9 @@ impl Reading<'_> {
                 return AskStep::Denied(Box::new(denial));
             }
         };
+        if keeper == RequestKeeper::Broker && has_sensitive(&terms.request) {
+            return AskStep::NotStored;
+        }
         let names: BTreeSet<_> = terms.request.names().cloned().collect();
         self.holds(caller.agent(), caller.instance(), caller.roles(), &names);
         let (approvals, now) = (self.approvals_of(caller.agent()), self.now());

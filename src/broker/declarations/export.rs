@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::exported_parameters::{ParameterTable, parameter_tables};
 use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::base::{
     AgentName, ApproverGroupName, Audience, Cancellation, CapabilityName, EnvironmentName, OperatorName,
-    OwnerName, Person, PolicyName, RoleName, Scope, SecretName, code, length_text,
+    OwnerName, ParameterName, Person, PolicyName, RoleName, Scope, SecretName, code, length_text,
 };
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -215,7 +216,13 @@ impl<'a> Export<'a> {
                 owner,
                 is_beyond: one.delivery.secret().is_some_and(|secret| !self.reaches_secret(secret))
                     || instead.is_some_and(|instead| !self.reaches(Owned::Capability(instead.clone()))),
-                fields: CapabilityTable::of(one, environment, instead, owner),
+                fields: CapabilityTable {
+                    environment,
+                    instead,
+                    owner,
+                    parameters: world.registry.declarations().parameters_of(&one.name).map(parameter_tables),
+                    ..CapabilityTable::of(one)
+                },
             })?;
         }
         Ok(())
@@ -352,15 +359,13 @@ struct CapabilityTable<'a> {
     instead: Option<&'a CapabilityName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a OwnerName>,
+    // At the end, as TOML demands of tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<BTreeMap<&'a ParameterName, ParameterTable<'a>>>,
 }
 
 impl<'a> CapabilityTable<'a> {
-    const fn of(
-        one: &'a Capability,
-        environment: Option<&'a EnvironmentName>,
-        instead: Option<&'a CapabilityName>,
-        owner: Option<&'a OwnerName>,
-    ) -> Self {
+    const fn of(one: &'a Capability) -> Self {
         Self {
             name: &one.name,
             access: one.access.as_str(),
@@ -368,9 +373,10 @@ impl<'a> CapabilityTable<'a> {
             audience: one.delivery.audience(),
             secret: one.delivery.secret(),
             max_life_s: one.max_life_s,
-            environment,
-            instead,
-            owner,
+            environment: None,
+            instead: None,
+            owner: None,
+            parameters: None,
         }
     }
 }

@@ -3,9 +3,11 @@
 
 mod approver_groups;
 pub(super) mod export;
+mod exported_parameters;
 pub(in crate::broker) mod losses;
 pub(super) mod missing;
 mod policies;
+mod policy_parameters;
 mod policy_values;
 mod present;
 mod records;

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::approver_groups::{PlannedGroups, check_named};
+use super::policy_parameters::check_parameters;
 use super::policy_values::policy_values;
 use super::present::{Present, foreign, owner_changed};
 use super::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
@@ -45,6 +46,7 @@ impl Section for RulesSection {
         let groups = PlannedGroups::of(ground, &self.0, &mut faults);
         let after = ground.world.rules().after(&planned.change, &groups.change);
         check_named(ground, &self.0, &after, &mut faults);
+        check_parameters(ground, &self.0, drawn, &after, &mut faults);
         still_named(ground, drawn, &planned.change.removed_environments, &mut faults);
         let (policies, environments) = (
             after.policies().map(|one| one.owner.as_ref()),

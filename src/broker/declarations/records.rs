@@ -97,7 +97,9 @@ fn removed_objects(registry: &Registry, plan: &Plan) -> Vec<Digest> {
         let agent = registry.agent_named(name);
         digest_of(&agent.map(|agent| (&*agent.roles, agent.max_instances, &agent.serves, &agent.person)))
     });
-    capabilities.chain(roles).chain(agents).collect()
+    let parameters = plan.removed_capabilities.iter().filter_map(|name| declared.parameters_of(name));
+    let parameters = parameters.map(digest_of);
+    capabilities.chain(roles).chain(agents).chain(parameters).collect()
 }
 
 fn digest_of(object: &impl Serialize) -> Digest {
@@ -151,6 +153,9 @@ fn effects(
     }
     if !plan.moved.instead.is_empty() {
         change = change.effect(Effect::Registry(registry::Effect::Redirect(plan.moved.instead)));
+    }
+    if !plan.moved.parameters.is_empty() {
+        change = change.effect(Effect::Registry(registry::Effect::Parametrise(plan.moved.parameters)));
     }
     for (thing, owner) in plan.moved.owners {
         change = change.effect(Effect::Registry(registry::Effect::Own { thing, owner }));

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::section::{SectionContext, SectionPlan};
 use crate::base::limits::WIDENINGS_LISTED_MAX;
 use crate::base::{
-    AgentName, ApproverGroupName, CapabilityName, EnvironmentName, OwnerName, PolicyName, RoleName,
-    Sensitivity, code,
+    AgentName, ApproverGroupName, CapabilityName, EnvironmentName, OwnerName, ParameterName, PolicyName,
+    RoleName, Sensitivity, code,
 };
 use crate::broker::failure::Failure;
 use crate::registry::{
-    Action, Agent, AgentKind, Capability, Declarations, ForeignNames, Noun, Owned, PlannedChange, Role,
+    Action, Agent, AgentKind, Capability, CapabilityParameters, Declarations, ForeignNames, Noun, Owned,
+    PlannedChange, Role,
 };
 use crate::rules::{AgentFacts, CapabilityFacts, NamedEntity, Policy, Rules};
 
@@ -52,6 +53,8 @@ pub(in crate::broker) enum WideningCause {
     LongerLife,
     /// The token or the secret is another one.
     DeliveredOtherwise,
+    /// A parameter ends, need not be given any more, or allows other values.
+    ParameterLoosened(ParameterName),
 }
 
 impl Widened {
@@ -64,6 +67,7 @@ impl Widened {
             WideningCause::FactsChanged(fact) => ("facts-changed", Some(fact.clone())),
             WideningCause::LongerLife => ("longer-life", None),
             WideningCause::DeliveredOtherwise => ("delivered-otherwise", None),
+            WideningCause::ParameterLoosened(name) => ("parameter-loosened", Some(name.to_string())),
         }
     }
 
@@ -222,6 +226,7 @@ impl<'a> Finder<'a> {
             if declared(&self.drawn.after.declarations) > before {
                 self.note(None, &name, WideningCause::LongerLife);
             }
+            self.parameters(&name);
             let counts =
                 |field: &&str| CAPABILITY_FACTS.contains(field) || (has_policies && *field == "environment");
             for field in fields().filter(counts) {
@@ -237,6 +242,16 @@ impl<'a> Finder<'a> {
             }
         }
         self.resource_servers()
+    }
+
+    /// The parameters of a capability that restrict its requests less.
+    fn parameters(&mut self, name: &CapabilityName) {
+        let none = CapabilityParameters::default();
+        let (before, after) = (self.ground.world.registry.declarations(), &self.drawn.after.declarations);
+        let (before, after) = (before.parameters_of(name), after.parameters_of(name));
+        for parameter in after.unwrap_or(&none).loosened(before.unwrap_or(&none)) {
+            self.note(None, name, WideningCause::ParameterLoosened(parameter.clone()));
+        }
     }
 
     /// Resource servers that get another audience, with the capabilities of which they then introspect tokens.

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::trial_world::AssumedSecret;
 use crate::base::{
-    AgentName, Cancellation, CapabilityName, OwnerName, PolicyName, RequestOutcome, SecretName, Sensitivity,
-    Timestamp, length_s,
+    AgentName, Cancellation, CapabilityName, GivenParameters, OwnerName, PolicyName, RequestOutcome,
+    SecretName, Sensitivity, Timestamp, length_s,
 };
 use crate::config::{FaultList, Faults, SourceFile, SourcePosition, Tables};
 use crate::rules::Action;
@@ -37,6 +37,8 @@ pub(super) struct CaseRequest {
     pub(super) life_s: Option<u32>,
     /// The time since the agent last read a secret of the sensitivity `high`.
     pub(super) since_sensitive_read_s: Option<u32>,
+    /// The parameters of the capability.
+    pub(super) parameters: GivenParameters,
 }
 
 /// The content of case files.
@@ -57,6 +59,8 @@ struct RawCase {
     source: Option<String>,
     life: Option<String>,
     since_sensitive_read: Option<String>,
+    #[serde(default)]
+    parameters: GivenParameters,
     expect: String,
     policy: Option<String>,
 }
@@ -149,6 +153,7 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
         source: source?,
         life_s: life_s?,
         since_sensitive_read_s: since_sensitive_read_s?,
+        parameters: raw.parameters.clone(),
     };
     Some(PolicyCase { name: raw.name.clone(), request, expect: expect?, policy: policy?, place })
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::case_file::{CaseFile, CaseRequest, PolicyCase};
 use super::trial_world::{broker_audience, trial_world};
@@ -96,7 +96,16 @@ impl Trials<'_> {
     /// The result of a case; the fault of the case if it names what is not declared.
     fn decided(&self, case: PolicyCase) -> Result<PolicyCaseResult, String> {
         let PolicyCase { name, request, expect, policy, .. } = case;
-        let CaseRequest { agent, capability, action, time, source, life_s, since_sensitive_read_s } = request;
+        let CaseRequest {
+            agent,
+            capability,
+            action,
+            time,
+            source,
+            life_s,
+            since_sensitive_read_s,
+            parameters,
+        } = request;
         let found = self.world.registry.agent_named(&agent).filter(|one| one.kind() == AgentKind::Agent);
         let found = found.ok_or_else(|| format!("case `{name}`: agent `{agent}` is not declared"))?;
         let action = self.action(&capability, action).map_err(|fault| format!("case `{name}`: {fault}"))?;
@@ -121,7 +130,12 @@ impl Trials<'_> {
             source,
             not_after: time.plus_s(CERTIFICATE_LIFE_S),
         };
-        let request = MintRequest::plain([capability].into(), life_s);
+        let parameters = if parameters.is_empty() {
+            BTreeMap::new()
+        } else {
+            BTreeMap::from([(capability.clone(), parameters)])
+        };
+        let request = MintRequest { parameters, ..MintRequest::plain([capability].into(), life_s) };
         let trial = try_request(&context, &by, &TrialRequest { action, request });
         Ok(result(name, expect, policy, trial))
     }
@@ -162,9 +176,10 @@ fn result(
             let policies: Vec<String> = policies.iter().map(|policy| format!("`{policy}`")).collect();
             format!("approval is demanded by {}", policies.join(", "))
         }
-        TrialOutcome::Denied(refusal) => match &refusal.policy {
-            Some(policy) => policy.why.clone(),
-            None => format!("{}: {}", refusal.code, refusal.code.meaning()),
+        TrialOutcome::Denied(refusal) => match (&refusal.policy, &refusal.parameter) {
+            (Some(policy), _) => policy.why.clone(),
+            (None, Some(fault)) => format!("{}: {}", fault.code, fault.why),
+            (None, None) => format!("{}: {}", refusal.code, refusal.code.meaning()),
         },
     };
     let (expected, outcome) = (expect.as_str(), outcome.kind().as_str());

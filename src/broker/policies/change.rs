@@ -59,7 +59,7 @@ fn policy_in_the_way(
     let policies = held.flat_map(|one| &one.policies);
     let matched = policies.filter_map(|one| match &one.result {
         TraceResult::Matched(outcome) => Some((outcome, &one.policy.name)),
-        TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) => None,
+        TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) | TraceResult::Untested => None,
     });
     let (mut denying, mut limiting) = (BTreeSet::new(), BTreeSet::new());
     for (outcome, name) in matched {

@@ -5,7 +5,7 @@ use super::recorded_request::RecordedRequest;
 use super::replay::Replay;
 use crate::authn::{AgentPrincipal, Records};
 use crate::base::limits::DECISION_ENTRIES_READ_MAX;
-use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RequestOutcome, code};
+use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RecordedParameters, RequestOutcome, code};
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
@@ -41,17 +41,19 @@ impl AdminServices {
         }
         let then = self.0.declared_at_decision(&recorded, work)?;
         Ok(self.0.state.store.read(|world, _| {
-            let seen = Seen { scope: by.operator().scope(), owners: world.registry.owners() };
+            let seen = Seen { scope: by.operator().scope(), registry: &world.registry };
             let then = then.as_ref().map(|then| explained_then(&self.0, world, &recorded, then, &seen));
             let explained = Explained::of(&self.0, world, &recorded, |explanation| {
-                let capabilities = explanation.traced.iter();
+                let capabilities = explanation.traced.iter().filter(|(name, _)| seen.covers(name));
                 let capabilities = capabilities.map(|(name, traced)| seen.capability(name, traced));
                 let allowing = explanation.change.as_ref().filter(|change| seen.shows(change));
                 (capabilities.collect(), allowing.map(change))
             });
             let ((capabilities, change), now) = explained;
+            let mut decided = decided(&recorded);
+            decided.parameters.retain(|name, _| seen.covers(name));
             ExplanationAnswer {
-                decided: decided(&recorded),
+                decided,
                 seq: recorded.seq,
                 agent: recorded.event.agent.clone(),
                 rules: recorded.event.rules.clone(),
@@ -113,7 +115,9 @@ impl Services {
                 (held, change)
             });
             let ((capabilities, change), now) = explained;
-            OwnExplanationAnswer { decided: decided(&recorded), now, capabilities, change }
+            let is_held = |name: &CapabilityName| capabilities.iter().any(|one| one.capability == *name);
+            let decided = own_parameters(decided(&recorded), is_held);
+            OwnExplanationAnswer { decided, now, capabilities, change }
         }))
     }
 
@@ -197,15 +201,20 @@ impl Explained<'_> {
                 let all: Vec<&Traced<'_>> = traced.iter().map(|(_, traced)| traced).collect();
                 let change = AllowingChange::of(&context, &by, &asked, refusal, &all);
                 let policy = refusal.policy.as_ref().map(|policy| policy.why.clone());
-                let reason = policy.unwrap_or_else(|| refusal.code.meaning().to_owned());
+                let parameter = || refusal.parameter.as_ref().map(|fault| fault.why.clone());
+                let reason = policy.or_else(parameter).unwrap_or_else(|| refusal.code.meaning().to_owned());
                 (change, (Some(refusal.code.as_str().to_owned()), vec![reason]))
             }
         };
         let (code, reasons) = now;
         let is_denied = matches!(trial.outcome, TrialOutcome::Denied(_));
         let (outcome, code, reasons) = if recorded.lacks_what_decided() && !is_denied {
-            let reason = "the entry does not have the audience and the actions that the request named";
+            let reason =
+                "the entry does not have the audience, the actions and the parameters that the request named";
             (RequestOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
+        } else if trial.is_untested && !is_denied {
+            let reason = "a policy tests a sensitive parameter, of which the entry has only a digest: the request cannot be decided again";
+            ("unknown".into(), None, vec![reason.to_owned()])
         } else if recorded.used_approval() && matches!(trial.outcome, TrialOutcome::NeedsApproval(_)) {
             (recorded.outcome.as_str().into(), None, vec!["with the approval that it used".to_owned()])
         } else {
@@ -231,5 +240,14 @@ fn decided(recorded: &RecordedRequest) -> DecidedAnswer {
         source: recorded.event.source.clone(),
         life_s: recorded.life_s(),
         approval: recorded.approval(),
+        parameters: recorded.parameters().clone(),
     }
+}
+
+/// The decision as its agent sees it: without parameters of capabilities that the agent does not hold, which would show whether
+/// they are declared, and without digests.
+fn own_parameters(mut decided: DecidedAnswer, is_held: impl Fn(&CapabilityName) -> bool) -> DecidedAnswer {
+    decided.parameters.retain(|name, _| is_held(name));
+    decided.parameters.values_mut().for_each(RecordedParameters::forget_digests);
+    decided
 }

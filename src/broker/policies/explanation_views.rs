@@ -3,7 +3,7 @@ use super::views::demanded;
 use crate::base::limits::EXPLAINED_POLICIES_MAX;
 use crate::base::{CapabilityName, RoleName, Scope};
 use crate::policy::{Holding, Traced};
-use crate::registry::{Owned, Owners};
+use crate::registry::{Owned, Registry};
 use crate::rules::{HeadPart, PolicyOutcome, TraceResult, TracedPolicy};
 use crate::wire::{
     AllowingChangeAnswer, ExplainedCapabilityAnswer, ExplainedPolicyAnswer, OwnExplainedCapabilityAnswer,
@@ -12,12 +12,18 @@ use crate::wire::{
 /// What an operator sees of the policies and roles that decide.
 pub(super) struct Seen<'a> {
     pub(super) scope: &'a Scope,
-    pub(super) owners: &'a Owners,
+    pub(super) registry: &'a Registry,
 }
 
 impl Seen<'_> {
     fn role(&self, role: &RoleName) -> bool {
-        self.scope.covers(self.owners.of(&Owned::Role(role.clone())))
+        self.scope.covers(self.registry.owners().of(&Owned::Role(role.clone())))
+    }
+
+    /// Whether the capability is within the scope. A name of nothing is only in the entry.
+    pub(super) fn covers(&self, name: &CapabilityName) -> bool {
+        let owner = self.registry.owners().of(&Owned::Capability(name.clone()));
+        self.registry.declarations().capability(name).is_none() || self.scope.covers(owner)
     }
 
     fn roles(&self, roles: &[RoleName]) -> Vec<RoleName> {
@@ -45,7 +51,8 @@ impl Seen<'_> {
         policies.sort_by_key(|one| match one.result {
             TraceResult::Matched(_) => 0,
             TraceResult::ConditionUnmet => 1,
-            TraceResult::HeadUnfit(_) => 2,
+            TraceResult::Untested => 2,
+            TraceResult::HeadUnfit(_) => 3,
         });
         let further_policies = policies.len().saturating_sub(EXPLAINED_POLICIES_MAX);
         let policies = policies.into_iter().take(EXPLAINED_POLICIES_MAX);
@@ -85,6 +92,7 @@ fn policy(traced: &TracedPolicy<'_>) -> ExplainedPolicyAnswer {
             ("needs-approval", *max_s, Some(demanded(demand)))
         }
         TraceResult::ConditionUnmet => ("condition", None, None),
+        TraceResult::Untested => ("sensitive-parameter", None, None),
         TraceResult::HeadUnfit(HeadPart::Owner) => ("other-owner", None, None),
         TraceResult::HeadUnfit(HeadPart::Principal) => ("other-principal", None, None),
         TraceResult::HeadUnfit(HeadPart::Action) => ("other-action", None, None),
@@ -164,8 +172,8 @@ mod tests {
             let policies = policies.iter().take(count).enumerate();
             let policies = policies.map(|(at, policy)| TracedPolicy { policy, result: result(at) });
             let traced = Traced { holding: Holding::Undeclared, policies: policies.collect() };
-            let owners = Owners::default();
-            let seen = Seen { scope: &Scope::Everything, owners: &owners };
+            let registry = Registry::default();
+            let seen = Seen { scope: &Scope::Everything, registry: &registry };
             seen.capability(&"c.read".parse().unwrap(), &traced)
         };
         let (at_limit, beyond) = (traced(EXPLAINED_POLICIES_MAX), traced(EXPLAINED_POLICIES_MAX + 1));

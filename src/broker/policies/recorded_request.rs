@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::approvals::ApprovalRequested;
 use crate::base::{
-    AgentId, AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, RequestOutcome,
-    RequestTarget, RoleName, SecretName, SystemEntropy, Timestamp, code,
+    AgentId, AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, ParametersByCapability,
+    RequestOutcome, RequestTarget, RoleName, SecretName, SystemEntropy, Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -59,6 +59,8 @@ struct EntryFacts {
     life_s: Option<u32>,
     since_sensitive_read_s: Option<u32>,
     target: Option<RequestTarget>,
+    #[serde(default)]
+    parameters: ParametersByCapability,
 }
 
 /// The kinds of entries of decisions on requests of agents.
@@ -129,19 +131,29 @@ impl RecordedRequest {
 
     /// Whether a token was issued by an approval, which a replay does not have.
     pub(in crate::broker) const fn used_approval(&self) -> bool {
-        !matches!(self.outcome, RequestOutcome::Approval) && self.event.approval.is_some()
+        let is_granted = matches!(self.outcome, RequestOutcome::Allow | RequestOutcome::Constrain);
+        is_granted && self.event.approval.is_some()
     }
 
     /// Whether the entry does not say what decided: the audience or the actions that the request named, which entries of
-    /// earlier versions do not have.
+    /// earlier versions do not have, or parameters that do not fit.
     pub(in crate::broker) fn lacks_what_decided(&self) -> bool {
-        let codes = [code::AUDIENCE_MISMATCH, code::CAPABILITY_ACTION_MISMATCH].map(code::Code::as_str);
-        let is_decided_by_target = self.event.code.as_deref().is_some_and(|code| codes.contains(&code));
-        is_decided_by_target && self.target().is_none()
+        let is_one_of = |codes: &[code::Code]| {
+            self.event.code.as_deref().is_some_and(|code| codes.iter().any(|one| one.as_str() == code))
+        };
+        let target = [code::AUDIENCE_MISMATCH, code::CAPABILITY_ACTION_MISMATCH];
+        let parameters = [code::PARAMETER_INVALID, code::PARAMETER_MISSING, code::PARAMETER_UNKNOWN];
+        is_one_of(&parameters) || (is_one_of(&target) && self.target().is_none())
     }
 
     fn target(&self) -> Option<&RequestTarget> {
         self.event.facts.as_ref().and_then(|facts| facts.target.as_ref())
+    }
+
+    /// The parameters of the request.
+    pub(in crate::broker) fn parameters(&self) -> &ParametersByCapability {
+        static NONE: ParametersByCapability = ParametersByCapability::new();
+        self.event.facts.as_ref().map_or(&NONE, |facts| &facts.parameters)
     }
 
     /// The roles of the agent then; as of now if the entry does not say them.
@@ -164,7 +176,8 @@ impl RecordedRequest {
         if let Some(secret) = secret.as_ref().filter(|_| scope.is_empty()) {
             scope.extend(delivering(declarations, roles, secret));
         }
-        let plain = MintRequest::plain(scope, self.life_s());
+        let parameters = self.parameters().iter().map(|(name, one)| (name.clone(), one.given())).collect();
+        let plain = MintRequest { parameters, ..MintRequest::plain(scope, self.life_s()) };
         let request = match self.target() {
             Some(target) => MintRequest { resource: resource(target), details: details(target), ..plain },
             None => plain,

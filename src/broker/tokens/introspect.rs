@@ -3,14 +3,15 @@ use std::sync::Arc;
 use crate::authn::{
     self, AgentPrincipal, AuthnError, BoundToken, Credential, PresentError, ResourceServerPrincipal, live,
 };
-use crate::base::{ClockReading, Connection, code};
+use crate::base::{ClockReading, Connection, ParameterName, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::{World, records};
 use crate::pki::PeerCertificate;
 use crate::policy::{Introspection, decide_introspection};
-use crate::token::{Claims, Minted};
+use crate::registry::parameter_digest;
+use crate::token::{AuthorizationDetail, Claims, Minted};
 
 impl AgentServices {
     /// The resource server behind the certificate of a connection, as of now.
@@ -109,13 +110,32 @@ impl Services {
     /// # Errors
     /// [`Failure`] when the ledger cannot be read.
     pub(crate) fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
-        if let Some(known) = self.signing.minted.find(claims.seq) {
-            return Ok(Some(known));
-        }
-        let minted = self.state.store.entries(claims.seq, 1)?.first().and_then(Minted::read).map(Arc::new);
-        if let Some(minted) = &minted {
-            self.signing.minted.keep(minted);
-        }
-        Ok(minted)
+        let minted = match self.signing.minted.find(claims.seq) {
+            Some(known) => Some(known),
+            None => {
+                let entries = self.state.store.entries(claims.seq, 1)?;
+                let minted = entries.first().and_then(Minted::read).map(Arc::new);
+                minted.iter().for_each(|minted| self.signing.minted.keep(minted));
+                minted
+            }
+        };
+        Ok(minted.filter(|minted| self.has_sensitive_values(minted, claims)))
+    }
+
+    /// Whether the sensitive parameters of a token have the digests of its entry: under the present digest key, or an earlier
+    /// one.
+    fn has_sensitive_values(&self, minted: &Minted, claims: &Claims) -> bool {
+        let keys = || std::iter::once(&self.state.digests).chain(&self.state.earlier_digests);
+        let has = |detail: &AuthorizationDetail, name: &ParameterName, digest: &str| {
+            let value = detail.parameters.iter().find(|(own, _)| *own == name).map(|(_, value)| value);
+            value.is_some_and(|value| {
+                keys()
+                    .any(|key| parameter_digest(key, &claims.sub, &detail.capability, name, value) == digest)
+            })
+        };
+        claims
+            .authorization_details
+            .iter()
+            .all(|detail| minted.digests(&detail.capability).all(|(name, digest)| has(detail, name, digest)))
     }
 }

@@ -1,7 +1,8 @@
 use crate::approvals;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
+use crate::base::limits::TOKEN_BYTES_MAX;
 use crate::base::{ApprovalId, CapabilityName, DecisionId, RequestFacts, Timestamp, TokenId, code};
-use crate::broker::approvals::ask::AskedApproval;
+use crate::broker::approvals::ask::{AskedApproval, RequestKeeper};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
@@ -10,6 +11,7 @@ use crate::broker::replay::remembered_for;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::services::Services;
 use crate::broker::tokens::mint_input::MintInput;
+use crate::broker::tokens::offers::OfferedRequest;
 use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
@@ -37,7 +39,7 @@ impl AgentServices {
         let services = &*self.0;
         // A denial that named no such request to this agent is not recorded.
         let remediates = remediates.filter(|denied| {
-            services.notifications.offers().have(*denied, principal.agent(), &request.scope)
+            services.notifications.offers().have(*denied, principal.agent(), &OfferedRequest::of(&request))
         });
         let mut agent = services.admit(principal)?;
         let turn = match request.approval {
@@ -84,6 +86,7 @@ impl AgentServices {
             }
             outlasts(time, now.plus_s(i64::from(grant.act().life_s())))?;
             let token = TokenId::mint(now, &*services.state.entropy);
+            services.check_length(token, &grant)?;
             let change = record((token, remediates), idempotency, &grant, now)?;
             let granted = Granted::of(&grant, remediates);
             let receipt = services.state.commit(change, preconditions, (token, grant)).await?;
@@ -96,7 +99,7 @@ impl AgentServices {
             None => {
                 services.measure_decision(DecisionOutcome::RequireApproval, &request.scope);
                 // Boxed: the future of a request that needs none stays small.
-                let asked = Box::pin(services.ask(&mut agent, &request)).await;
+                let asked = Box::pin(services.ask(&mut agent, &request, RequestKeeper::Agent)).await;
                 Err(asked.map_or_else(asked_instead, needed))
             }
         }
@@ -123,6 +126,14 @@ impl Granted {
 }
 
 impl Services {
+    /// Checks before the entry that the token is not longer than the broker accepts.
+    fn check_length(&self, token: TokenId, grant: &Grant<Mint>) -> Result<(), Failure> {
+        if may_be_long(grant.act()) && self.signing.issuer.token_bytes(token, grant) > TOKEN_BYTES_MAX {
+            return Err(Failure::new(code::TOKEN_TOO_LARGE));
+        }
+        Ok(())
+    }
+
     fn measure(&self, granted: &Granted) {
         self.notifications.meters.minted();
         self.measure_decision(granted.outcome, &granted.capabilities);
@@ -130,6 +141,17 @@ impl Services {
             self.measure_approval(ApprovalOutcome::Used, approval);
         }
     }
+}
+
+/// Whether the length of the token has to be counted. Without parameters and with short names, it has at most three quarters of
+/// what is accepted.
+fn may_be_long(mint: &Mint) -> bool {
+    const NAMES_BYTES: usize = TOKEN_BYTES_MAX / 4;
+    /// Of the object of a capability, without its name.
+    const OBJECT_BYTES: usize = 80;
+    let of = |name: &CapabilityName| name.as_str().len().saturating_mul(2).saturating_add(OBJECT_BYTES);
+    let names = mint.capability_names().map(of).fold(0, usize::saturating_add);
+    mint.has_parameters() || names.saturating_add(mint.audience().as_str().len()) > NAMES_BYTES
 }
 
 /// The refusal of a request that needs the approval `asked`, with the decision that opened it: its entry explains both.

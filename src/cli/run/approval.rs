@@ -31,6 +31,7 @@ impl RunTokenArgs {
             life_s: None,
             grant_life_s: *approval_for,
             uses: None,
+            parameters: Default::default(),
         };
         let asked = match agent_client(home).await?.call(OPEN_APPROVAL, &Nothing, &body).await {
             Err(failure) if failure.code() == code::APPROVAL_NOT_NEEDED.as_str() => return Ok(None),

@@ -3,6 +3,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::own_approvals::RequestCommand;
+use super::parameter_args::ParameterArgs;
 use super::token::token_arguments;
 use crate::base::{CapabilityName, Reason};
 use crate::cli::approval_answer::{AnswerWait, refusal_of, state_of};
@@ -39,6 +40,9 @@ pub struct RequestArgs {
     #[arg(long, value_parser = wait_limit, value_name = "DURATION", num_args = 0..=1, require_equals = true,
           default_missing_value = "")]
     wait: Option<WaitLimit>,
+    /// Parameters
+    #[command(flatten)]
+    parameters: ParameterArgs,
 }
 
 /// How long `--wait` waits.
@@ -74,6 +78,7 @@ impl RequestArgs {
             life_s: self.expires_in,
             grant_life_s: self.grant_life_s,
             uses: self.uses,
+            parameters: self.parameters.read(&client, &self.capabilities, session.console).await?,
         };
         let mut approval = client.call(OPEN_APPROVAL, &Nothing, &body).await?;
         if let Some(limit) = self.wait {
@@ -107,7 +112,8 @@ impl RequestArgs {
             Some(ApprovalState::Approved) => {
                 let names = self.capabilities.join(" ");
                 let arguments = token_arguments(&names, self.resource.as_deref(), self.expires_in);
-                format!("; to use it: `keyward token {arguments} --approval {id}`")
+                let parameters = self.parameters.arguments();
+                format!("; to use it: `keyward token {arguments}{parameters} --approval {id}`")
             }
             Some(_) | None => String::new(),
         };

@@ -48,7 +48,13 @@ pub(super) fn signed_lines(request: &ApprovalRequest) -> Vec<Line> {
             let environment = one.environment.as_ref().map(|name| format!(", {}", shown(name)));
             let secret = one.secret.as_ref().map(|name| format!(", reads the secret {}", shown(name)));
             let (environment, secret) = (environment.unwrap_or_default(), secret.unwrap_or_default());
-            format!("{} ({}{environment}{secret})", one.name, shown(&one.access))
+            let parameters = one
+                .parameters
+                .0
+                .iter()
+                .map(|(name, value)| format!(", {name}={}", shown(&value.to_string())));
+            let parameters: String = parameters.collect();
+            format!("{} ({}{environment}{secret}{parameters})", one.name, shown(&one.access))
         })
         .collect();
     let uses = match (request.uses, request.grant_life_s) {
@@ -254,6 +260,10 @@ mod tests {
                 json!([{ "name": "web.deploy", "access": "read", "environment": "production" }]),
             ),
             ("capabilities", json!([{ "name": "web.deploy", "access": "write", "environment": "test" }])),
+            (
+                "capabilities",
+                json!([{ "name": "web.deploy", "access": "write", "environment": "production", "parameters": { "amount": 1 } }]),
+            ),
             ("life_s", json!(601)),
             ("uses", json!(2)),
             ("grant_life_s", json!(1800)),

@@ -3,7 +3,7 @@ use clap::Args;
 use crate::base::{DecisionId, IdError};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::VerbSession;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, escaped_line};
 use crate::rotation::spoken;
 use crate::wire::{
     AllowingChangeAnswer, DecidedAnswer, DecidedNowAnswer, EXPLAIN_DECISION, EXPLAIN_OWN_DECISION,
@@ -48,6 +48,7 @@ const PRESENT: &str = "by the present declarations:";
 fn lines(explained: &ExplanationAnswer) -> Vec<String> {
     let ExplanationAnswer { decided, seq, agent, rules, now, then, capabilities, change } = explained;
     let mut lines = vec![format!("{} of agent `{agent}`, entry {seq}", headline(decided)), request(decided)];
+    lines.extend(parameters(decided));
     lines.extend(approval(decided));
     if !rules.is_empty() {
         lines.push(format!("  decided by: {}", rules.join(", ")));
@@ -68,6 +69,7 @@ fn lines(explained: &ExplanationAnswer) -> Vec<String> {
 fn own_lines(explained: &OwnExplanationAnswer) -> Vec<String> {
     let OwnExplanationAnswer { decided, now, capabilities, change } = explained;
     let mut lines = vec![headline(decided), request(decided)];
+    lines.extend(parameters(decided));
     lines.extend(approval(decided));
     lines.push(present(now));
     if !capabilities.is_empty() {
@@ -94,6 +96,18 @@ fn request(decided: &DecidedAnswer) -> String {
     let source = decided.source.as_ref().map_or_else(String::new, |source| format!(", from {source}"));
     let life = decided.life_s.map_or_else(String::new, |life_s| format!(", for {}", spoken(life_s)));
     format!("  request: {} at {}{source}{life}", decided.action, decided.at)
+}
+
+/// The parameters of the request; of sensitive ones a digest.
+fn parameters(decided: &DecidedAnswer) -> impl Iterator<Item = String> {
+    decided.parameters.iter().map(|(capability, parameters)| {
+        let values: Vec<String> = parameters
+            .0
+            .iter()
+            .map(|(name, value)| format!("{name}={}", escaped_line(&value.to_string())))
+            .collect();
+        format!("  parameters of {capability}: {}", values.join(", "))
+    })
 }
 
 fn approval(decided: &DecidedAnswer) -> Option<String> {
@@ -133,6 +147,9 @@ fn policy(one: &ExplainedPolicyAnswer) -> String {
         "fails" => "cannot be evaluated, and denies the request".to_owned(),
         "limits-life" => format!("limits the life to {}", one.max_life_s.map(spoken).unwrap_or_default()),
         "condition" => "does not match: its conditions (`when`, `unless`) are not met".to_owned(),
+        "sensitive-parameter" => {
+            "was not tested: it tests a sensitive parameter, whose value is not recorded".to_owned()
+        }
         "other-owner" => "does not match: it belongs to another owner than the capability".to_owned(),
         "other-principal" => "does not match: its head names another agent or role".to_owned(),
         "other-action" => "does not match: its head names other actions".to_owned(),

@@ -49,6 +49,7 @@ mod lease_login;
 mod operator_keys;
 mod operator_profile;
 mod own_approvals;
+mod parameter_args;
 mod plan_approval;
 mod plan_lines;
 mod policy_rollback;

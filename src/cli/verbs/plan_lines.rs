@@ -88,6 +88,7 @@ fn widened(one: &WidenedAnswer) -> String {
         "policy-changed" => format!("policy {what} changes, and may restrict less"),
         "facts-changed" => format!("the {what} changes, which policies test"),
         "longer-life" => "longer life".to_owned(),
+        "parameter-loosened" => format!("the parameter {what} restricts less"),
         "delivered-otherwise" => "delivered in another way".to_owned(),
         // Of a newer broker.
         other => format!("{other} {what}"),

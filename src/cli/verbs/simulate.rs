@@ -52,7 +52,12 @@ impl SimulateArgs {
             0 => String::new(),
             count => format!("; at least {count} further changes are not listed"),
         };
-        session.console.say(&format!("{} requests were replayed{further}", answer.requests));
+        let replayed = answer.requests.saturating_sub(answer.not_replayed);
+        let others = match answer.not_replayed {
+            0 => String::new(),
+            count => format!("; {count} cannot be decided again, e.g. because of a sensitive parameter"),
+        };
+        session.console.say(&format!("{replayed} requests were replayed{others}{further}"));
         Ok(())
     }
 }
@@ -61,6 +66,7 @@ impl SimulateArgs {
 #[derive(Default)]
 struct Simulation {
     requests: u64,
+    not_replayed: u64,
     further: usize,
     changes: BTreeMap<(String, String, String), SimulatedChangeAnswer>,
 }
@@ -68,6 +74,7 @@ struct Simulation {
 impl Simulation {
     fn add(&mut self, part: SimulationAnswer) {
         self.requests = self.requests.saturating_add(part.requests);
+        self.not_replayed = self.not_replayed.saturating_add(part.not_replayed);
         self.further = self.further.saturating_add(part.further);
         for change in part.changes {
             let key = (change.agent.to_string(), change.capability.to_string(), change.change.to_string());
@@ -79,8 +86,9 @@ impl Simulation {
     }
 
     fn answer(self) -> SimulationAnswer {
-        let Self { requests, further, changes } = self;
-        SimulationAnswer { requests, changes: changes.into_values().collect(), further, next_before: None }
+        let Self { requests, not_replayed, further, changes } = self;
+        let changes = changes.into_values().collect();
+        SimulationAnswer { requests, not_replayed, changes, further, next_before: None }
     }
 }
 

@@ -1,15 +1,19 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 
 use super::kept_token::KeptTokens;
+use super::parameter_args::ParameterArgs;
 use super::token_show::{TokenShowArgs, show, token_id};
-use crate::base::{ApprovalId, Clock, DecisionId, SystemClock, code, length_text};
+use crate::base::{
+    ApprovalId, CapabilityName, Clock, DecisionId, GivenParameters, SystemClock, code, length_text,
+};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession, agent_client};
 use crate::console::{CommandFailure, OnlyCopy, duration_s};
-use crate::wire::{LeftOutAnswer, REVOKE_TOKEN, TokenAnswer, TokenForm};
+use crate::wire::{LeftOutAnswer, REVOKE_TOKEN, TokenAnswer, TokenForm, details_with};
 
 /// `keyward token …`
 #[derive(Args, Debug)]
@@ -38,6 +42,9 @@ pub struct TokenArgs {
     /// Send the smaller request that a refusal named; the ledger records that it remediates this decision
     #[arg(long, value_name = "DECISION", conflicts_with = "cached")]
     pub remediates: Option<DecisionId>,
+    /// Parameters
+    #[command(flatten)]
+    parameters: ParameterArgs,
 }
 
 /// `keyward token show` and `keyward token revoke`
@@ -85,11 +92,23 @@ impl TokenArgs {
             life_s: self.expires_in,
             approval: self.approval,
             remediates: self.remediates,
+            parameters: BTreeMap::new(),
         };
         let minted = if self.cached {
+            if !self.parameters.is_empty() {
+                let why = "a token with parameters is for one request, and is not cached";
+                return Err(CommandFailure::usage(why, "leave out `--cached` or `--parameter`"));
+            }
             request.kept_or_fresh(session.home, i64::from(self.min_ttl)).await?
         } else {
-            request.fresh(&session.agent().await?).await?
+            let client = session.agent().await?;
+            let parameters = self.parameters.read(&client, &self.capabilities, session.console).await?;
+            TokenRequest { parameters, ..request }.fresh(&client).await.map_err(|failure| {
+                let approval = " --approval";
+                let fix =
+                    failure.fix().replace(approval, &format!("{}{approval}", self.parameters.arguments()));
+                failure.mended_by(fix)
+            })?
         };
         if self.cached && minted.expires_in < self.min_ttl {
             return Err(CommandFailure::new(code::LIFETIME_TOO_SHORT));
@@ -113,12 +132,14 @@ pub(crate) struct TokenRequest {
     pub(super) life_s: Option<u32>,
     pub(super) approval: Option<ApprovalId>,
     pub(super) remediates: Option<DecisionId>,
+    pub(super) parameters: BTreeMap<CapabilityName, GivenParameters>,
 }
 
 impl TokenRequest {
     /// A token for these capabilities with the default life.
     pub(crate) const fn for_scope(scope: String, resource: Option<String>) -> Self {
-        Self { scope, resource, life_s: None, approval: None, remediates: None }
+        let parameters = BTreeMap::new();
+        Self { scope, resource, life_s: None, approval: None, remediates: None, parameters }
     }
 
     /// The same with an approval, if there is one.
@@ -130,7 +151,7 @@ impl TokenRequest {
         let form = TokenForm {
             grant_type: "client_credentials".to_owned(),
             scope: self.scope.clone(),
-            authorization_details: None,
+            authorization_details: details_with(&self.parameters),
             resource: self.resource.clone(),
             client_id: None,
             expires_in: self.life_s.map(|seconds| seconds.to_string()),

@@ -180,7 +180,12 @@ fn output(claims: &Claims, bound: Option<bool>, failure: Option<&CommandFailure>
 }
 
 fn tell(token: &TokenOutput, console: &Console) {
-    let capabilities = token.capabilities.iter().map(|one| format!("{} ({})", one.capability, one.access));
+    let capabilities = token.capabilities.iter().map(|one| {
+        // A JSON object of names and values.
+        let parameters = serde_json::to_string(&one.parameters).unwrap_or_default();
+        let parameters = if one.parameters.is_empty() { String::new() } else { format!(" {parameters}") };
+        format!("{} ({}){parameters}", one.capability, one.access)
+    });
     let bound = match token.bound_to_this_machine {
         Some(true) => "this machine's certificate".to_owned(),
         Some(false) => format!("another certificate than this machine's ({})", token.x5t_s256),

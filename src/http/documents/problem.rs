@@ -8,7 +8,9 @@ use crate::base::code::{self, Code, CodeClass};
 use crate::base::limits::COME_BACK_AFTER_S;
 use crate::base::{CapabilityName, OperatorName, OwnerName, RequestId};
 use crate::broker::Failure;
-use crate::wire::{GET_OWN_APPROVAL, NextStepBody, OAuthBody, ProblemBody, SmallerRequestBody};
+use crate::wire::{
+    GET_OWN_APPROVAL, NextStepBody, OAuthBody, ProblemBody, SmallerRequestBody, details_with,
+};
 
 /// A refusal as a response: problem details (RFC 9457), or OAuth's format on OAuth routes.
 ///
@@ -303,6 +305,9 @@ impl Problem {
         let (scope, expires_in) = (names.join(" "), instead.life_s);
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials").append_pair("scope", &scope);
+        details_with(&instead.parameters).into_iter().for_each(|details| {
+            form.append_pair("authorization_details", &details);
+        });
         expires_in.into_iter().for_each(|life_s| {
             form.append_pair("expires_in", &life_s.to_string());
         });

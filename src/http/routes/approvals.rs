@@ -85,7 +85,7 @@ async fn authorize_device(
     call: RouteRequest<AgentPrincipal, Nothing, Form<DeviceAuthorizationForm>>,
 ) -> Result<DeviceAuthorizationAnswer, Problem> {
     let request = requested_token(&call.input.fields_of(call.by.certificate())?)?;
-    let input = ApprovalInput { request, asked: AskedGrant::default() };
+    let input = ApprovalInput { request, asked: AskedGrant::default(), with_device_code: true };
     let AskedApproval { approval, code, .. } = services.ask_approval(call.by, input).await?;
     let page = format!("{}{}", services.issuer(), wire::DEVICE_PAGE.path);
     // The code is valid while the request is pending, and then for a use within an hour.
@@ -116,7 +116,7 @@ async fn device_page(
 }
 
 fn approval_input(body: &OpenApprovalBody) -> Result<ApprovalInput, Problem> {
-    let OpenApprovalBody { capabilities, reason, resource, life_s, grant_life_s, uses } = body;
+    let OpenApprovalBody { capabilities, reason, resource, life_s, grant_life_s, uses, parameters } = body;
     let is_life = |life_s: &u32| i64::from(*life_s) >= TOKEN_LIFE_MIN_S;
     if !life_s.as_ref().is_none_or(is_life) {
         return Err(Problem::new(code::EXPIRES_IN_INVALID));
@@ -132,14 +132,26 @@ fn approval_input(body: &OpenApprovalBody) -> Result<ApprovalInput, Problem> {
         let why = format!("`uses` is not a number from 1 to {APPROVAL_USES_MAX}");
         return Err(Problem::new(code::APPROVAL_REQUEST_INVALID).because(why));
     }
+    if let Some(other) = parameters.keys().find(|name| !capabilities.contains(name)) {
+        let why = format!("`parameters` names the capability `{other}`, and `capabilities` does not");
+        return Err(Problem::new(code::APPROVAL_REQUEST_INVALID).because(why));
+    }
     if has_secret_form(reason) {
         return Err(Problem::new(code::TEXT_CONTAINS_SECRET));
     }
     let resource = resource.as_deref().map(resource_named).transpose()?;
     let scope = capabilities.iter().cloned().collect();
-    let request =
-        MintInput { scope, resource, life_s: *life_s, details: None, approval: None, remediates: None };
-    Ok(ApprovalInput { request, asked: asked_grant(*uses, *grant_life_s, line(reason)?) })
+    let request = MintInput {
+        scope,
+        resource,
+        life_s: *life_s,
+        details: None,
+        parameters: parameters.clone(),
+        approval: None,
+        remediates: None,
+    };
+    let asked = asked_grant(*uses, *grant_life_s, line(reason)?);
+    Ok(ApprovalInput { request, asked, with_device_code: false })
 }
 
 /// Several uses need a time, and a time allows several uses.

@@ -1,7 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::detail_fault::detail_fault;
-use crate::base::{Audience, CapabilityName, code};
+use crate::base::{Audience, CapabilityName, GivenParameters, code};
 use crate::http::documents::problem::Problem;
 use crate::policy::RequestedActions;
 use crate::registry::Access;
@@ -12,6 +12,7 @@ pub(super) struct RequestedCapabilities {
     pub(super) scope: BTreeSet<CapabilityName>,
     pub(super) resource: Option<Audience>,
     pub(super) details: Option<RequestedActions>,
+    pub(super) parameters: BTreeMap<CapabilityName, GivenParameters>,
 }
 
 impl RequestedCapabilities {
@@ -24,7 +25,7 @@ impl RequestedCapabilities {
             serde_json::from_str(text).map_err(|error| invalid(&detail_fault(text, &error)))?;
         let mut named = BTreeSet::new();
         let mut actions = RequestedActions::default();
-        for RequestedDetail { capability, actions: wanted, locations, .. } in details {
+        for RequestedDetail { capability, actions: wanted, locations, parameters, .. } in details {
             if !named.insert(capability.clone()) {
                 return Err(invalid(&format!("the capability `{capability}` has two details")));
             }
@@ -33,6 +34,9 @@ impl RequestedCapabilities {
             }
             if let Some(locations) = locations {
                 self.add_location(&capability, &locations)?;
+            }
+            if let Some(given) = parameters.filter(|given| !given.is_empty()) {
+                self.parameters.insert(capability, given);
             }
         }
         self.scope.append(&mut named);

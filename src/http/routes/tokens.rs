@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -142,7 +142,8 @@ pub(super) fn requested_token(fields: &FormFields<'_>) -> Result<MintInput, Prob
     let scope: Result<BTreeSet<_>, Problem> =
         fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(scope_named).collect();
     let resource = fields.get("resource").map(|text| resource_named(text)).transpose()?;
-    let mut requested = RequestedCapabilities { scope: scope?, resource, details: None };
+    let parameters = BTreeMap::new();
+    let mut requested = RequestedCapabilities { scope: scope?, resource, details: None, parameters };
     if let Some(details) = fields.get("authorization_details") {
         requested.add_details(details)?;
     }
@@ -152,8 +153,16 @@ pub(super) fn requested_token(fields: &FormFields<'_>) -> Result<MintInput, Prob
             .filter(|seconds| i64::from(*seconds) >= TOKEN_LIFE_MIN_S)
             .ok_or_else(|| Problem::new(code::EXPIRES_IN_INVALID))
     });
-    let RequestedCapabilities { scope, resource, details } = requested;
-    Ok(MintInput { scope, resource, life_s: life_s.transpose()?, details, approval: None, remediates: None })
+    let RequestedCapabilities { scope, resource, details, parameters } = requested;
+    Ok(MintInput {
+        scope,
+        resource,
+        life_s: life_s.transpose()?,
+        details,
+        parameters,
+        approval: None,
+        remediates: None,
+    })
 }
 
 /// A malformed capability name is a wrong scope (RFC 6749 §5.2), and a malformed audience a wrong target (RFC 8707 §2).

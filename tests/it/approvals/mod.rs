@@ -3,6 +3,7 @@
 mod asking;
 mod device;
 mod oauth;
+mod parameters;
 mod programs;
 mod stock_clients;
 mod using;

@@ -34,6 +34,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/cli/verbs/kept_token.rs",
     "src/cli/verbs/lease_login.rs",
     "src/cli/verbs/operator_keys.rs",
+    "src/cli/verbs/parameter_args.rs",
     "src/cli/verbs/sealing.rs",
     "src/cli/verbs/secrets.rs",
     "src/cli/verbs/token.rs",

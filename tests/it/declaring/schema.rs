@@ -39,7 +39,8 @@ fn every_example_of_the_pages_fits_the_schema() {
 }
 
 /// Declarations with one fault each.
-const NONSENSE: [&str; 18] = [
+const NONSENSE: [&str; 19] = [
+    "[[capability]]\nname = \"a\"\naccess = \"read\"\ndelivery = \"mint\"\naudience = \"https://a\"\nmax_life_s = 60\nparameters = { a = { type = \"number\" } }\n",
     "[[nonsense]]\nname = \"a\"\n",
     "[[agent]]\nname = \"a\"\nroles = []\nnonsense = 1\n",
     "[[agent]]\nname = \"A\"\nroles = []\n",

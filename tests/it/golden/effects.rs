@@ -7,11 +7,12 @@ use keyward::approvals::{
 };
 use keyward::base::encoding::{from_hex, hex};
 use keyward::base::{
-    AgentId, ApprovalDemand, ApprovalId, DecisionId, DemandKind, InstanceId, OperatorId, SecretId, TokenId,
+    AgentId, ApprovalDemand, ApprovalId, DecisionId, DemandKind, InstanceId, OperatorId,
+    ParametersByCapability, RecordedParameters, RecordedValue, SecretId, TokenId,
 };
 use keyward::broker::Effect;
 use keyward::crypto::sha256;
-use keyward::registry::DeletedName;
+use keyward::registry::{CapabilityParameters, DeletedName, ParameterKind, ParameterRule};
 use keyward::rules::{self, ApproverGroup, Environment, Escalation, GroupsChange, Policy, Rule, RulesChange};
 use keyward::{operators, registry, rotation, secrets};
 
@@ -67,6 +68,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
     let token = TokenId::from_bytes(*b"token-4711-abcde");
     let approvals = [
         ("approvals.open", approvals::Effect::Open(Box::new(opened(approval)))),
+        ("approvals.open-with-parameters", approvals::Effect::open(opened_with_parameters(approval))),
         ("approvals.use", approvals::Effect::Use { approval, token }),
         ("approvals.vote", approvals::Effect::Vote { approval, ballot: ballot(), completes: true }),
         ("approvals.withdraw", approvals::Effect::Withdraw { approval }),
@@ -81,6 +83,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("registry.reserve.operator", Effect::Registry(operator)),
         ("registry.place", Effect::Registry(place)),
         ("registry.read-sensitive", Effect::Registry(registry::Effect::ReadSensitive(reader))),
+        ("registry.parametrise", Effect::Registry(parametrise())),
         ("registry.redirect", Effect::Registry(redirect)),
         ("rotations.revoke-previous", Effect::Rotation(revoke_previous)),
         ("rules.declare", Effect::Rules(declare)),
@@ -89,6 +92,37 @@ fn samples() -> BTreeMap<&'static str, Effect> {
     ]);
     samples.extend(approvals.map(|(name, effect)| (name, Effect::Approval(effect))));
     samples
+}
+
+fn parametrise() -> registry::Effect {
+    let text = |values: &[&str]| values.iter().map(|text| (*text).to_owned()).collect();
+    let rules = [
+        ("amount", ParameterKind::Integer { min: Some(-1), max: Some(1000) }, true, false),
+        ("currency", ParameterKind::Text { values: text(&["EUR", "USD"]), max_length: None }, false, false),
+        ("account", ParameterKind::Text { values: text(&[]), max_length: Some(34) }, true, true),
+        ("dry_run", ParameterKind::Boolean, false, false),
+    ];
+    let rules = rules.map(|(name, kind, required, sensitive)| {
+        (name.parse().unwrap(), ParameterRule { kind, required, sensitive })
+    });
+    registry::Effect::Parametrise(vec![
+        ("payments.refund".parse().unwrap(), CapabilityParameters::new(rules.into())),
+        ("web.read".parse().unwrap(), CapabilityParameters::default()),
+    ])
+}
+
+fn opened_with_parameters(id: ApprovalId) -> OpenedApproval {
+    let mut opened = opened(id);
+    let values = [
+        ("account", RecordedValue::Sensitive("ab12".to_owned())),
+        ("amount", RecordedValue::Integer(-1)),
+        ("currency", RecordedValue::Text("EUR".to_owned())),
+        ("dry_run", RecordedValue::Boolean(true)),
+    ];
+    let values = values.map(|(name, value)| (name.parse().unwrap(), value));
+    opened.terms.request.parameters =
+        [("web.deploy".parse().unwrap(), RecordedParameters(values.into()))].into();
+    opened
 }
 
 fn opened(id: ApprovalId) -> OpenedApproval {
@@ -119,6 +153,7 @@ fn opened(id: ApprovalId) -> OpenedApproval {
                 uses: 100,
                 grant_life_s: Some(1800),
                 reason: Some("release 7".parse().unwrap()),
+                parameters: ParametersByCapability::new(),
             },
             rules: sha256(b"rules"),
             policies: vec![(policy(), sha256(b"rule"))],

@@ -9,6 +9,7 @@ use keyward::token::{Claims, Signer};
 use serde_json::{Value, json};
 
 use super::{FORM, REPORTS, claims};
+use crate::parameters::{ACCOUNT, REFUNDS, detail, form, refund};
 use crate::support::broker::{Caller, TestBroker};
 
 /// Signs claims with the broker's own token key, as a thief of it would.
@@ -55,6 +56,32 @@ async fn a_token_of_a_stolen_key_counts_nowhere() {
     assert_eq!(agent.secret("github/app", &forge(&broker, &real)).await.status, 200);
     let refused = agent.secret("github/app", &forge(&broker, &Claims { jti: id, ..real })).await;
     assert_eq!((refused.status, refused.code().as_str()), (401, "token_not_issued"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn a_token_with_other_parameters_than_its_entry_is_inactive() {
+    let broker = TestBroker::declared().await;
+    assert_eq!(broker.apply(REFUNDS).await.status, 200);
+    let server = broker.agent("payments-api", &[]).await;
+    let agent = broker.agent("r", &["refunder"]).await;
+    let answer = agent.ask(&form(&json!([detail("payments.refund", &refund(7))]), &[])).await.json();
+    let real = claims(answer["access_token"].as_str().unwrap());
+    let ask = async |claims: &Claims| {
+        let form = format!("token={}", forge(&broker, claims));
+        server.caller.post("/oauth/introspect", FORM, form.as_bytes()).await.json()["active"] == true
+    };
+    assert!(ask(&real).await, "the twin: the parameters of its entry");
+    for parameters in [
+        json!({ "amount": 8, "account": ACCOUNT }),
+        json!({ "amount": 7, "account": "DE00" }),
+        json!({ "amount": 7 }),
+        json!({ "amount": 7, "account": ACCOUNT, "dry_run": true }),
+        json!({}),
+    ] {
+        let mut forged = real.clone();
+        forged.authorization_details[0].parameters = serde_json::from_value(parameters.clone()).unwrap();
+        assert!(!ask(&forged).await, "{parameters}");
+    }
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@ fn with_a_field_more(body: &Value) -> Vec<Value> {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     };
-    for (at, value) in inner {
+    // The names of parameters are those that capabilities declare.
+    for (at, value) in inner.into_iter().filter(|(at, _)| at != "/parameters") {
         for changed in with_a_field_more(value) {
             let mut whole = body.clone();
             *whole.pointer_mut(&at).unwrap() = changed;

@@ -47,6 +47,10 @@ const rich = (details) =>
   client.clientCredentialsGrant(agent.config, { authorization_details: JSON.stringify([details]) });
 assert.deepEqual((await rich(detail)).authorization_details, payload.authorization_details);
 await assert.rejects(rich({ ...detail, actions: ["write"] }), { error: "invalid_authorization_details" });
+// With a parameter of the capability.
+const granted = (await rich({ ...detail, parameters: { report: "2026-12" } })).authorization_details;
+assert.deepEqual(granted[0].parameters, { report: "2026-12" });
+await assert.rejects(rich({ ...detail, parameters: { report: 12 } }), { error: "invalid_authorization_details" });
 
 const server = await as(serverCert, serverKey);
 const said = await client.tokenIntrospection(server.config, token);

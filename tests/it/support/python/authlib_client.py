@@ -58,6 +58,18 @@ def main():
     else:
         raise AssertionError("another action was granted")
 
+    # With a parameter of the capability
+    ask["authorization_details"] = json.dumps([{**detail, "parameters": {"report": "2026-12"}}])
+    granted = rich.fetch_token(metadata["token_endpoint"], **ask)
+    assert granted["authorization_details"][0]["parameters"] == {"report": "2026-12"}, granted
+    ask["authorization_details"] = json.dumps([{**detail, "parameters": {"report": 12}}])
+    try:
+        rich.fetch_token(metadata["token_endpoint"], **ask)
+    except OAuthError as error:
+        assert error.error == "invalid_authorization_details", error
+    else:
+        raise AssertionError("a parameter of another type was granted")
+
     head, body, signature = token.split(".")
     raw = bytearray(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     raw[10] ^= 1
