@@ -1,8 +1,6 @@
-use super::decision::Basis;
+use super::decision::{Basis, ReplayedFacts};
 use crate::authn::Records;
-use crate::base::{
-    AgentId, Audience, ClockReading, DecisionId, ParametersByCapability, PolicyName, Timestamp,
-};
+use crate::base::{AgentId, Audience, ClockReading, DecisionId, PolicyName, Timestamp};
 use crate::crypto::MacKey;
 use crate::registry::Declarations;
 
@@ -79,7 +77,8 @@ impl<'a> DecisionContext<'a> {
         canonical: &[u8],
     ) -> Basis {
         let since_sensitive_read_s = self.since_sensitive_read_s(agent);
-        Basis { life_s, since_sensitive_read_s, ..self.basis(rules, canonical) }
+        let replayed = ReplayedFacts { life_s, since_sensitive_read_s, ..ReplayedFacts::default() };
+        Basis { replayed, ..self.basis(rules, canonical) }
     }
 
     /// The basis of a decision on the request with these canonical bytes. The digest is keyed, so that nobody can test
@@ -90,10 +89,7 @@ impl<'a> DecisionContext<'a> {
             snapshot: self.records.rules.snapshot_with(self.declarations().snapshot()),
             rules,
             request: self.digests.tag(canonical),
-            life_s: None,
-            since_sensitive_read_s: None,
-            target: None,
-            parameters: ParametersByCapability::new(),
+            replayed: ReplayedFacts::default(),
             is_frozen: self.records.is_frozen,
         }
     }

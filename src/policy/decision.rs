@@ -141,27 +141,36 @@ pub struct Basis {
     pub rules: Vec<String>,
     /// The keyed digest of the canonical request.
     pub request: Digest,
-    /// The requested life in seconds, if the request names one.
-    pub life_s: Option<u32>,
-    /// The time since the agent last read a secret of the sensitivity `high`, in seconds, if a policy tests it.
-    pub since_sensitive_read_s: Option<u32>,
-    /// The audience and the actions that a request for a token names, if it names one.
-    pub target: Option<RequestTarget>,
-    /// The parameters of the requested capabilities that are declared and that they fit; of sensitive ones a keyed digest.
-    pub parameters: ParametersByCapability,
+    /// What a replay of the decision needs besides.
+    pub(super) replayed: ReplayedFacts,
     /// Whether the broker is frozen.
     pub(super) is_frozen: bool,
+}
+
+/// The facts of a request that its entry has for replays.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReplayedFacts {
+    /// The requested life in seconds, if the request names one.
+    pub(super) life_s: Option<u32>,
+    /// The time since the agent last read a secret of the sensitivity `high`, in seconds, if a policy tests it.
+    pub(super) since_sensitive_read_s: Option<u32>,
+    /// The audience and the actions that a request for a token names, if it names one.
+    pub(super) target: Option<RequestTarget>,
+    /// The parameters of the requested capabilities that are declared and that they fit; of sensitive ones a keyed digest.
+    pub(super) parameters: ParametersByCapability,
 }
 
 impl Basis {
     /// The facts of a request of an agent with `roles`, for its entry.
     #[must_use]
     pub fn facts<'a>(&'a self, roles: &'a BTreeSet<RoleName>) -> RequestFacts<'a> {
-        let since_sensitive_read_s = self.since_sensitive_read_s;
-        let target = self.target.clone();
-        let parameters = Some(&self.parameters).filter(|all| !all.is_empty());
-        let plain = RequestFacts::new(roles, self.life_s);
-        RequestFacts { since_sensitive_read_s, target, parameters, ..plain }
+        let ReplayedFacts { life_s, since_sensitive_read_s, target, parameters } = &self.replayed;
+        RequestFacts {
+            since_sensitive_read_s: *since_sensitive_read_s,
+            target: target.clone(),
+            parameters: Some(parameters).filter(|all| !all.is_empty()),
+            ..RequestFacts::new(roles, *life_s)
+        }
     }
 }
 

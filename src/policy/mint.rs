@@ -122,8 +122,8 @@ pub fn decide_mint(
     let requester = Requester::of(&principal);
     let JudgedMint { rules, judged, parameters, draft } = judge_mint(context, &requester, request);
     let recorded = parameters.recorded(principal.spiffe().text().as_str(), context.digests);
-    let target = target_of(context, request);
-    let basis = Basis { target, ..request.basis(context, &principal, rules, recorded) };
+    let mut basis = request.basis(context, &principal, rules, recorded);
+    basis.replayed.target = target_of(context, request);
     let draft = match draft {
         Ok(draft) => draft,
         Err(refusal) => {
@@ -139,7 +139,7 @@ pub fn decide_mint(
     if basis.is_frozen {
         return Decision::deny(basis, code::BROKER_FROZEN);
     }
-    let asked = draft.asked(request, context.limits, &basis.parameters);
+    let asked = draft.asked(request, context.limits, &basis.replayed.parameters);
     let used = match judge_approval(context, &principal, request, &judged, asked) {
         Ok(used) => used,
         Err(unapproved) => {
@@ -202,8 +202,8 @@ pub fn decide_again(
     let parameters = requested.parameters.clone();
     let request = MintRequest { scope, resource, life_s, details: None, parameters, approval, asked };
     let recorded = checked.recorded(principal.spiffe().text().as_str(), context.digests);
-    let target = target_of(context, requested);
-    let basis = Basis { target, ..request.basis(context, &principal, granted.rules, recorded) };
+    let mut basis = request.basis(context, &principal, granted.rules, recorded);
+    basis.replayed.target = target_of(context, requested);
     let in_force = |one: &&&Capability| {
         !demands.suspends(&one.name) && demands.permits(&one.name) && requested.permits(one)
     };

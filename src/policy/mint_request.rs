@@ -98,7 +98,8 @@ impl MintRequest {
             Ok(given) if !self.parameters.is_empty() => canonical.field("parameters").bytes(&given),
             Ok(_) | Err(_) => canonical,
         };
-        let basis = context.basis_of(caller.agent(), self.life_s, rules, canonical.as_bytes());
-        Basis { parameters, ..basis }
+        let mut basis = context.basis_of(caller.agent(), self.life_s, rules, canonical.as_bytes());
+        basis.replayed.parameters = parameters;
+        basis
     }
 }
