@@ -45,7 +45,7 @@ pub(crate) async fn assemble(
     on_lost_entries: OnLostEntries,
     duty: ServeMode,
 ) -> Result<(Services, ServeMode), CommandFailure> {
-    let options = store_options(config, environment, on_lost_entries);
+    let options = store_options(config, environment, on_lost_entries)?;
     let (store, report) = Store::open(&options, &keyring)?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
     let (duty, alarms) = located(&store, config, environment, duty).await?;

@@ -4,6 +4,7 @@
 //! are errors, and no message repeats a value.
 
 mod check;
+mod database;
 mod fault;
 mod found;
 mod objects;
@@ -15,6 +16,7 @@ mod tables;
 mod tests;
 mod written;
 
+pub use database::{DatabaseHost, DatabaseSettings, LedgerEngine, Replication};
 pub use fault::without_values;
 pub use raw::ConfigError;
 pub use settings::{

@@ -23,6 +23,14 @@ pub struct LogContext {
     pub(super) session: Arc<WriterSession>,
 }
 
+impl LogContext {
+    /// The salt that names the writer session: no two sessions have the same.
+    #[must_use]
+    pub fn writer_session(&self) -> [u8; 32] {
+        self.session.salt()
+    }
+}
+
 /// The input of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNeed {

@@ -64,6 +64,7 @@ mod leaks;
 mod leases;
 mod ledger_contract;
 mod ledger_damage;
+mod ledger_database;
 mod ledger_faults;
 mod ledger_forgery;
 mod ledger_full_disk;

@@ -1,0 +1,24 @@
+//! The ledger's log in PostgreSQL: where entries become durable on several machines.
+//!
+//! One row for each entry, in the stored form that files have too, and a row for the head. A batch is one transaction
+//! that locks the head. The texts of the server's errors are discarded; SQLSTATEs are kept.
+
+mod checks;
+mod fault;
+mod head;
+mod line;
+mod postgres_log;
+mod prepared;
+mod reader;
+mod rows;
+mod schema;
+mod session;
+mod target;
+mod trouble;
+mod worker;
+mod writer;
+
+pub use fault::{DatabaseFault, SqlStateCode};
+pub use postgres_log::{LogUse, PostgresLog};
+pub use prepared::prepare_database;
+pub use target::DatabaseTarget;

@@ -1,0 +1,84 @@
+use std::sync::Arc;
+
+use super::fault::DatabaseFault;
+use super::rows::{EntryRow, page};
+use super::session::Session;
+use super::target::DatabaseTarget;
+use super::worker::Worker;
+use crate::ledger::{Entry, LogReader, ReadError, ScanFlow, TakeStored};
+
+/// The name of the database where messages name the file of an entry.
+pub(super) const HOLDER: &str = "the database";
+
+/// A connection for reading, which needs no claim.
+pub(super) struct Reading {
+    target: DatabaseTarget,
+    session: Option<Session>,
+}
+
+impl Reading {
+    pub(super) const fn new(target: DatabaseTarget) -> Self {
+        Self { target, session: None }
+    }
+
+    /// A session that can be used.
+    pub(super) async fn session(&mut self) -> Result<&mut Session, DatabaseFault> {
+        if !self.session.as_ref().is_some_and(Session::is_usable) {
+            self.session = None;
+            self.session = Some(Session::open(&self.target).await?);
+        }
+        self.session.as_mut().ok_or(DatabaseFault::Lost)
+    }
+
+    async fn page(&mut self, from: u64, through: u64) -> Result<Vec<EntryRow>, DatabaseFault> {
+        let was_open = self.session.as_ref().is_some_and(Session::is_usable);
+        let found = page(self.session().await?, from, through).await;
+        let is_open = self.session.as_ref().is_some_and(Session::is_usable);
+        if found.is_err() && was_open && !is_open {
+            return page(self.session().await?, from, through).await;
+        }
+        found
+    }
+}
+
+/// Reads what a [`PostgresLog`](super::PostgresLog) has written.
+#[derive(Debug)]
+pub(super) struct PostgresReader(pub(super) Arc<Worker<Reading>>);
+
+impl LogReader for PostgresReader {
+    fn each(&self, from: u64, through: u64, take: &mut TakeStored<'_>) -> Result<(), ReadError> {
+        let mut next = from;
+        while next <= through {
+            let first = next;
+            let asked =
+                self.0.ask(move |runtime, reading| runtime.block_on(reading.page(first, through)));
+            let rows = asked.unwrap_or(Err(DatabaseFault::Lost));
+            let rows = rows.map_err(|fault| ReadError::Io(fault.to_string()))?;
+            if rows.is_empty() {
+                return Err(ReadError::Io(format!("there is no entry {next}")));
+            }
+            for row in rows {
+                let entry = entry_of(&row, next).map_err(|what| ReadError::Damaged {
+                    seq: next,
+                    segment: HOLDER.to_owned(),
+                    what: what.to_owned(),
+                })?;
+                next = next.saturating_add(1);
+                if take(entry)? == ScanFlow::Enough {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn holder(&self, _seq: u64) -> String {
+        HOLDER.to_owned()
+    }
+}
+
+/// The entry of a row, which has to be entry `seq`; what is wrong with it otherwise.
+pub(super) fn entry_of(row: &EntryRow, seq: u64) -> Result<Entry, &'static str> {
+    let entry = Entry::from_bytes(&row.stored).ok_or("it is no entry that this version of keyward knows")?;
+    if entry.seq == seq && row.seq == seq { Ok(entry) } else { Err("another entry stands in its place") }
+}
