@@ -1,6 +1,7 @@
 //! Where the ledger is, as the configuration says.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::secret_file::read_secret_file;
@@ -27,6 +28,19 @@ pub(crate) fn ledger_place(config: &Config, clock: &Arc<dyn Clock>) -> Result<Le
     }
 }
 
+/// The settings of the database.
+///
+/// # Errors
+/// [`CommandFailure`] if the ledger is in files.
+pub(crate) fn configured_database(config: &Config) -> Result<&DatabaseSettings, CommandFailure> {
+    match &config.ledger.engine {
+        LedgerEngine::Postgresql(settings) => Ok(settings),
+        LedgerEngine::Files => Err(CommandFailure::new(code::LEDGER_DATABASE_UNUSABLE)
+            .because("the configuration names no database: `engine` in `[ledger]` is `files`")
+            .mended_by("set `engine = \"postgresql\"` and the settings of the database in `[ledger]`")),
+    }
+}
+
 /// The database of the ledger, with the broker's role.
 ///
 /// # Errors
@@ -35,7 +49,20 @@ pub(crate) fn database_target(
     settings: &DatabaseSettings,
     clock: &Arc<dyn Clock>,
 ) -> Result<DatabaseTarget, CommandFailure> {
-    let DatabaseSettings { hosts, database, role, password_file, ca_file, replication } = settings;
+    role_at(settings, &settings.role, &settings.password_file, clock)
+}
+
+/// The database of the ledger, with another role.
+///
+/// # Errors
+/// [`CommandFailure`] if a file cannot be used.
+pub(crate) fn role_at(
+    settings: &DatabaseSettings,
+    role: &str,
+    password_file: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<DatabaseTarget, CommandFailure> {
+    let DatabaseSettings { hosts, database, ca_file, replication, .. } = settings;
     let pem = fs::read_to_string(ca_file).map_err(|error| CommandFailure::of_file(ca_file, &error))?;
     let authorities = certificates_from_pem(&pem).map_err(|_| {
         let why = format!("`{}` holds no certificate in PEM", ca_file.display());
@@ -54,7 +81,7 @@ pub(crate) fn database_target(
     Ok(DatabaseTarget {
         hosts: hosts.clone(),
         database: database.clone(),
-        role: role.clone(),
+        role: role.to_owned(),
         password: Arc::new(Sensitive::new(password.as_bytes().to_vec())),
         authorities,
         replication: *replication,

@@ -4,6 +4,7 @@
 //! that locks the head. The texts of the server's errors are discarded; SQLSTATEs are kept.
 
 mod checks;
+mod entries;
 mod fault;
 mod head;
 mod line;
@@ -18,6 +19,7 @@ mod trouble;
 mod worker;
 mod writer;
 
+pub use entries::DatabaseEntries;
 pub use fault::{DatabaseFault, SqlStateCode};
 pub use postgres_log::{LogUse, PostgresLog};
 pub use prepared::prepare_database;

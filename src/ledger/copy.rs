@@ -78,14 +78,15 @@ pub fn copy_entries(
     if found > head.seq || !continues(reader.as_ref(), &to)? {
         return Err(CopyError::Foreign(found));
     }
-    let mut batch = CopyBatch::default();
+    let (mut batch, mut written) = (CopyBatch::default(), Ok(()));
     reader.each(found.saturating_add(1), head.seq, &mut |entry| {
         batch.push(entry);
         if batch.is_full() {
-            batch.write(destination).map_err(|failure| ReadError::Io(failure.to_string()))?;
+            written = batch.write(destination);
         }
-        Ok(ScanFlow::On)
+        Ok(if written.is_ok() { ScanFlow::On } else { ScanFlow::Enough })
     })?;
+    written?;
     batch.write(destination)?;
     let root = root_of(destination.reader().as_ref(), head.seq)?;
     if root != from.tree().root() {

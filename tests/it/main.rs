@@ -68,6 +68,7 @@ mod ledger_database;
 mod ledger_faults;
 mod ledger_forgery;
 mod ledger_full_disk;
+mod ledger_move;
 mod ledger_opening;
 mod ledger_snapshots;
 mod ledger_space;

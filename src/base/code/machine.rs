@@ -210,6 +210,9 @@ super::codes! {
     LEDGER_DATABASE_UNUSABLE "ledger_database_unusable" NotStarted:
         "the ledger's database cannot be used",
         "check the settings of the database in `[ledger]`, and the database: docs/how-to/postgresql-ledger.md";
+    LEDGER_NOT_MOVED "ledger_not_moved" Local:
+        "the ledger was not moved; it is where it was",
+        "correct what the message names, and repeat the command: it continues where it ended";
     STORE_FAILED "store_failed" NotStarted:
         "the broker cannot open its data",
         "check the data directory, its disk and its permissions";
