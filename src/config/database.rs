@@ -97,7 +97,10 @@ impl Check<'_> {
         }
         let host = |text: &Spanned<String>| {
             database_host(text.get_ref()).ok_or_else(|| {
-                self.refuse(text, "must be a lower-case DNS name or an IP address, with `:port` unless that is 5432")
+                self.refuse(
+                    text,
+                    "must be a lower-case DNS name or an IP address, with `:port` unless that is 5432",
+                )
             })
         };
         given.get_ref().iter().map(host).collect()
@@ -114,7 +117,11 @@ impl Check<'_> {
 
     fn absolute(&self, given: &Spanned<PathBuf>) -> Result<PathBuf, Found> {
         let path: &Path = given.get_ref();
-        if path.is_absolute() { Ok(path.to_owned()) } else { Err(self.refuse(given, "must be an absolute path")) }
+        if path.is_absolute() {
+            Ok(path.to_owned())
+        } else {
+            Err(self.refuse(given, "must be an absolute path"))
+        }
     }
 
     fn replication(&self, given: Option<&Spanned<String>>) -> Result<Replication, Found> {
@@ -129,7 +136,8 @@ impl Check<'_> {
 
 /// Where a setting of the database stands.
 fn needless(raw: &RawLedger) -> Option<usize> {
-    let texts = [&raw.database, &raw.role, &raw.replication].into_iter().flatten().map(|one| one.span().start);
+    let texts =
+        [&raw.database, &raw.role, &raw.replication].into_iter().flatten().map(|one| one.span().start);
     let files = [&raw.password_file, &raw.ca_file].into_iter().flatten().map(|one| one.span().start);
     raw.hosts.iter().map(|hosts| hosts.span().start).chain(texts).chain(files).min()
 }

@@ -3,8 +3,9 @@ use std::path::Path;
 use super::found::FAULTS_MAX;
 use super::*;
 use crate::base::limits::{
-    CERTIFICATE_LIFE_MAX_S, DATABASE_HOSTS_MAX, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, OPERATOR_LIFE_MAX_S,
-    OPERATOR_LIFE_MIN_S, RENEWAL_GRACE_MAX_S, SERVICE_LIFE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
+    CERTIFICATE_LIFE_MAX_S, DATABASE_HOSTS_MAX, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN,
+    OPERATOR_LIFE_MAX_S, OPERATOR_LIFE_MIN_S, RENEWAL_GRACE_MAX_S, SERVICE_LIFE_MAX_S, TOKEN_LIFE_MAX_S,
+    TOKEN_LIFE_MIN_S,
 };
 
 const LEAST: &str = "trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n";
@@ -65,8 +66,11 @@ fn a_database_has_every_setting_and_files_have_none() {
     assert_eq!(database.replication, Replication::Required);
     assert_eq!(parse(LEAST).unwrap().ledger.engine, LedgerEngine::Files);
     for setting in ["hosts", "database", "role", "password_file", "ca_file"] {
-        let without: String =
-            DATABASE.lines().filter(|line| !line.starts_with(setting)).map(|line| format!("{line}\n")).collect();
+        let without: String = DATABASE
+            .lines()
+            .filter(|line| !line.starts_with(setting))
+            .map(|line| format!("{line}\n"))
+            .collect();
         refuse(&format!("{LEAST}{without}"), 5, 10, &format!("`postgresql` needs `{setting}`"));
         let line = DATABASE.lines().find(|line| line.starts_with(setting)).unwrap();
         let text = format!("{LEAST}[ledger]\n{line}\n");

@@ -28,10 +28,13 @@ const FACTS: &str = "SELECT current_setting('server_version_num')::integer / 100
 pub(super) async fn check(session: &mut Session, replication: Replication) -> Result<(), DatabaseFault> {
     let rows = session.send(FACTS).await?;
     let facts = rows.last().and_then(Facts::read);
-    let facts = facts.ok_or_else(|| DatabaseFault::Unusable("the database does not tell its settings".to_owned()))?;
+    let facts =
+        facts.ok_or_else(|| DatabaseFault::Unusable("the database does not tell its settings".to_owned()))?;
     facts.judge(replication).map_err(|why| DatabaseFault::Unusable(why.to_owned()))?;
     if !facts.syncs {
-        tracing::warn!("the database server runs with `fsync = off`: a power cut there can lose acknowledged entries");
+        tracing::warn!(
+            "the database server runs with `fsync = off`: a power cut there can lose acknowledged entries"
+        );
     }
     if facts.standby_names.is_empty() {
         tracing::warn!("the database is not replicated: the loss of its server loses acknowledged entries");
@@ -103,8 +106,10 @@ impl Facts {
             );
         }
         if self.standbys == 0 {
-            return Err("no synchronous standby is connected to the database server: start one of those that \
-                 `synchronous_standby_names` names");
+            return Err(
+                "no synchronous standby is connected to the database server: start one of those that \
+                 `synchronous_standby_names` names",
+            );
         }
         Ok(())
     }

@@ -47,7 +47,8 @@ impl SqlStateCode {
     }
 
     fn of(code: &str) -> Self {
-        let known = code.as_bytes().first_chunk::<5>().filter(|state| state.iter().all(u8::is_ascii_alphanumeric));
+        let known =
+            code.as_bytes().first_chunk::<5>().filter(|state| state.iter().all(u8::is_ascii_alphanumeric));
         // What a server sends in its place is not repeated; this one means an internal error.
         Self(known.copied().unwrap_or(*b"XX000"))
     }

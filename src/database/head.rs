@@ -56,7 +56,10 @@ impl HeadRow {
         let seq = text(2)?.parse().map_err(|_| unusable())?;
         let node = digest(text(3)?).ok_or_else(unusable)?;
         Ok(Self {
-            ledger: Some(text(1)?).filter(|hex| !hex.is_empty()).map(|hex| ledger(hex).ok_or_else(unusable)).transpose()?,
+            ledger: Some(text(1)?)
+                .filter(|hex| !hex.is_empty())
+                .map(|hex| ledger(hex).ok_or_else(unusable))
+                .transpose()?,
             newest: EntryMark { seq, node },
             writer: Some(text(4)?)
                 .filter(|hex| !hex.is_empty())

@@ -52,7 +52,8 @@ impl Line {
                 Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => {
                     // A severity that is not understood counts as a warning.
                     let harmless = [Severity::Debug, Severity::Info, Severity::Log, Severity::Notice];
-                    self.warned |= !notice.parsed_severity().is_some_and(|severity| harmless.contains(&severity));
+                    self.warned |=
+                        !notice.parsed_severity().is_some_and(|severity| harmless.contains(&severity));
                 }
                 Poll::Ready(Some(Ok(_))) => {}
                 // Dropped, it ends the request that waits.

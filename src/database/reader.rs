@@ -50,8 +50,7 @@ impl LogReader for PostgresReader {
         let mut next = from;
         while next <= through {
             let first = next;
-            let asked =
-                self.0.ask(move |runtime, reading| runtime.block_on(reading.page(first, through)));
+            let asked = self.0.ask(move |runtime, reading| runtime.block_on(reading.page(first, through)));
             let rows = asked.unwrap_or(Err(DatabaseFault::Lost));
             let rows = rows.map_err(|fault| ReadError::Io(fault.to_string()))?;
             if rows.is_empty() {

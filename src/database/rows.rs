@@ -46,12 +46,8 @@ pub(super) async fn page(
     through: u64,
 ) -> Result<Vec<EntryRow>, DatabaseFault> {
     let (from, through) = (row_number(from), row_number(through));
-    let parameters: [Parameter<'_>; 4] = [
-        (&from, Type::INT8),
-        (&through, Type::INT8),
-        (&PAGE_ENTRIES, Type::INT8),
-        (&PAGE_BYTES, Type::INT8),
-    ];
+    let parameters: [Parameter<'_>; 4] =
+        [(&from, Type::INT8), (&through, Type::INT8), (&PAGE_ENTRIES, Type::INT8), (&PAGE_BYTES, Type::INT8)];
     let rows = session.query(PAGE, &parameters).await?;
     let read = |row: &Row| {
         let seq: i64 = row.try_get(0).ok()?;

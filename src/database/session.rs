@@ -36,6 +36,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// a minute that the machine of a broker is gone, and frees the ledger.
 const SETUP: &str = "SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0; SET lock_timeout = '10s'; \
      SET idle_in_transaction_session_timeout = '10s'; SET synchronous_commit = on; \
+     SET client_min_messages = warning; \
      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
 

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -60,7 +61,7 @@ impl DatabaseTarget {
         let login = timeout(LOGIN.saturating_mul(servers), config.connect(tls)).await;
         let login = login.map_err(|_| DatabaseFault::Unreachable)?;
         let (client, mut connection) = login.map_err(|error| DatabaseFault::of_login(&error))?;
-        Ok((client, Line::new(Box::new(move |cx| connection.poll_message(cx)))))
+        Ok((client, Line::new(Box::new(move |cx: &mut Context<'_>| connection.poll_message(cx)))))
     }
 }
 

@@ -182,7 +182,10 @@ impl Writer {
             if !goes_on || waited.elapsed() > Duration::from_secs(DATABASE_RETURN_S) {
                 return done;
             }
-            tracing::warn!(?done, "whether the newest entries were committed is not known yet: asking the database again");
+            tracing::warn!(
+                ?done,
+                "whether the newest entries were committed is not known yet: asking the database again"
+            );
             self.session = None;
             sleep(LOOK_UP_EVERY).await;
         }
@@ -200,13 +203,11 @@ impl Writer {
         if session.commit().await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
-        match &found {
-            None if head.newest != self.seen => Err(Trouble::Stop(ANOTHER_WRITER.to_owned())),
-            Some(_) | None => {
-                self.seen = head.newest;
-                Ok(found)
-            }
+        if found.is_none() && head.newest != self.seen {
+            return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
         }
+        self.seen = head.newest;
+        Ok(found)
     }
 
     /// A write without an entry.

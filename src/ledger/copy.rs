@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::draft::Space;
 use super::entry::Entry;
 use super::error::{OpenError, ReadError};
-use super::draft::Space;
 use super::follower::{Follower, TakeInError};
 use super::history::{Head, LedgerHistory};
 use super::keys::DeltaKeys;

@@ -246,7 +246,9 @@ fn refused(error: &VerifyError) -> CommandFailure {
         VerifyError::KeyMissing { .. } => {
             CommandFailure::new(code::KEYRING_OUTDATED).because(error.to_string())
         }
-        VerifyError::Database(_) => CommandFailure::new(code::LEDGER_DATABASE_UNUSABLE).because(error.to_string()),
+        VerifyError::Database(_) => {
+            CommandFailure::new(code::LEDGER_DATABASE_UNUSABLE).because(error.to_string())
+        }
         VerifyError::Io { .. } => files_failed(error),
     }
 }

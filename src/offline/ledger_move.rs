@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::console::{CommandFailure, Console};
 use crate::database::{DatabaseEntries, DatabaseTarget, LogUse, PostgresLog};
 use crate::ledger::{
-    Copied, CopyError, CopyOptions, FileLog, HostLayer, OpenError, RESERVE_BYTES, SEGMENT_BYTES, copy_entries,
-    lock_file,
+    Copied, CopyError, CopyOptions, FileLog, HostLayer, OpenError, RESERVE_BYTES, SEGMENT_BYTES,
+    copy_entries, lock_file,
 };
 use crate::store::{StoreError, delta_keys};
 use crate::wire::LedgerMovedOutput;
@@ -110,7 +110,8 @@ fn not_moved(error: CopyError) -> CommandFailure {
             OpenError::InUse => CommandFailure::new(code::DATA_DIR_IN_USE).mended_by("stop the broker first"),
             other => StoreError::Ledger(other).into(),
         },
-        other @ (CopyError::Read(_) | CopyError::Foreign(_) | CopyError::Write(_) | CopyError::Differs(_)) => {
+        other
+        @ (CopyError::Read(_) | CopyError::Foreign(_) | CopyError::Write(_) | CopyError::Differs(_)) => {
             CommandFailure::new(code::LEDGER_NOT_MOVED).because(other.to_string())
         }
     }

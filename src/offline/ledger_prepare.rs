@@ -24,9 +24,8 @@ pub fn prepare_ledger(args: &LedgerPrepareArgs, console: &Console) -> Result<(),
     }
     let clock = Arc::clone(&Environment::of(&config).clock);
     let owner = role_at(settings, &args.owner, &args.password_file, &clock)?;
-    prepare_database(owner, &settings.role).map_err(|fault| {
-        CommandFailure::new(code::LEDGER_DATABASE_UNUSABLE).because(fault.to_string())
-    })?;
+    prepare_database(owner, &settings.role)
+        .map_err(|fault| CommandFailure::new(code::LEDGER_DATABASE_UNUSABLE).because(fault.to_string()))?;
     if console.is_json() {
         let (database, role) = (settings.database.clone(), settings.role.clone());
         console.json(&LedgerPreparedOutput { database, role });

@@ -6,8 +6,8 @@ use keyward::base::Sensitive;
 use keyward::base::limits::{APPENDS_WAITING_MAX, DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
 use keyward::ledger::{AppendError, Draft, Expectation, Key, Kind, Ledger, OpenError};
 
-use crate::support::ledger_database::DatabaseBed;
 use crate::support::ledger_bed::{Bed, HostBed, Recorder, RemoteBed, UnsyncedBed, draft, fill, using, wait};
+use crate::support::ledger_database::DatabaseBed;
 
 /// Every promise below holds on every bed.
 macro_rules! on_every_bed {

@@ -61,8 +61,11 @@ fn a_killed_primary_loses_no_acknowledged_entry() {
     drop(ledger);
     let again = Recorder::default();
     let ledger = bed.open(target, Box::new(again.clone())).unwrap();
-    let there: Vec<_> =
-        again.taken().iter().map(|taken| (taken.seq, String::from_utf8(taken.event.clone()).unwrap())).collect();
+    let there: Vec<_> = again
+        .taken()
+        .iter()
+        .map(|taken| (taken.seq, String::from_utf8(taken.event.clone()).unwrap()))
+        .collect();
     assert_eq!((there, ledger.head().seq), (acknowledged, 400), "each once, in order, and nothing else");
 }
 
@@ -166,11 +169,17 @@ fn a_head_that_goes_back_stops_the_broker() {
 #[test]
 fn rows_that_were_changed_or_removed_are_found_at_the_start() {
     for (change, named) in [
-        ("UPDATE keyward.entries SET entry = overlay(entry placing '\\x00'::bytea from length(entry)) WHERE seq = 2", 2),
+        (
+            "UPDATE keyward.entries SET entry = overlay(entry placing '\\x00'::bytea from length(entry)) WHERE seq = 2",
+            2,
+        ),
         ("DELETE FROM keyward.entries WHERE seq = 2", 2),
         ("DELETE FROM keyward.entries WHERE seq = 3", 3),
         ("UPDATE keyward.head SET node = decode(repeat('07', 32), 'hex')", 3),
-        ("UPDATE keyward.entries SET entry = (SELECT entry FROM keyward.entries WHERE seq = 1) WHERE seq = 2", 2),
+        (
+            "UPDATE keyward.entries SET entry = (SELECT entry FROM keyward.entries WHERE seq = 1) WHERE seq = 2",
+            2,
+        ),
     ] {
         let bed = DatabaseBed::new();
         let (ledger, _) = open(&bed);
@@ -208,10 +217,26 @@ fn a_role_with_other_rights_is_refused() {
     let bed = DatabaseBed::new();
     let why = || refusal(bed.open(Box::new(Recorder::default())));
     for (grant, revoke, named) in [
-        ("GRANT DELETE ON keyward.entries TO ledger_broker", "REVOKE DELETE ON keyward.entries FROM ledger_broker", "can change or remove"),
-        ("GRANT UPDATE ON keyward.entries TO ledger_broker", "REVOKE UPDATE ON keyward.entries FROM ledger_broker", "can change or remove"),
-        ("REVOKE INSERT ON keyward.entries FROM ledger_broker", "GRANT INSERT ON keyward.entries TO ledger_broker", "lacks rights"),
-        ("REVOKE USAGE ON SCHEMA keyward FROM ledger_broker", "GRANT USAGE ON SCHEMA keyward TO ledger_broker", "SQLSTATE 42501"),
+        (
+            "GRANT DELETE ON keyward.entries TO ledger_broker",
+            "REVOKE DELETE ON keyward.entries FROM ledger_broker",
+            "can change or remove",
+        ),
+        (
+            "GRANT UPDATE ON keyward.entries TO ledger_broker",
+            "REVOKE UPDATE ON keyward.entries FROM ledger_broker",
+            "can change or remove",
+        ),
+        (
+            "REVOKE INSERT ON keyward.entries FROM ledger_broker",
+            "GRANT INSERT ON keyward.entries TO ledger_broker",
+            "lacks rights",
+        ),
+        (
+            "REVOKE USAGE ON SCHEMA keyward FROM ledger_broker",
+            "GRANT USAGE ON SCHEMA keyward TO ledger_broker",
+            "SQLSTATE 42501",
+        ),
     ] {
         sql(&bed, grant);
         let why = why();

@@ -13,14 +13,14 @@ use crate::support::process::Process;
 const PAGE: &str = "how-to/postgresql-ledger.md";
 
 /// A broker with files, and an empty database beside it that is prepared as the page says.
-struct Moving {
+pub(crate) struct Moving {
     pair: Pair,
-    process: Process,
+    pub(crate) process: Process,
     files: String,
 }
 
 impl Moving {
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let (pair, process) = (Pair::start(), Process::init("warn"));
         let files = fs::read_to_string(process.config()).unwrap();
         let moving = Self { pair, process, files };
@@ -48,7 +48,7 @@ impl Moving {
     }
 
     /// The page's settings, with the places of this test.
-    fn configure(&self) {
+    pub(crate) fn configure(&self) {
         let dir = self.process.dir.path().display().to_string();
         let (primary, standby) = (self.pair.primary.port, self.pair.standby.port);
         let settings = fenced(PAGE, "toml")[0].replace("/etc/keyward", &dir).replace(
@@ -108,7 +108,10 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
 
     moving.good(3);
     let (_, why) = moving.process.refused_serve();
-    assert!(why.contains("ledger_database_unusable") && why.contains("moved from the database to files"), "{why}");
+    assert!(
+        why.contains("ledger_database_unusable") && why.contains("moved from the database to files"),
+        "{why}"
+    );
     fs::write(moving.process.config(), &moving.files).unwrap();
     assert_eq!(moving.verified()["root"], in_database["root"]);
     moving.process.serve();
@@ -121,7 +124,10 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     let config = moving.process.config();
     let again = moving.process.json(&["ledger", "move", "--to", "postgresql", "--config", &config]);
     let copied = in_files["entries"].as_u64().unwrap() - in_database["entries"].as_u64().unwrap();
-    assert_eq!((&again["entries"], again["copied"].as_u64(), &again["to"]), (&in_files["entries"], Some(copied), &"postgresql".into()));
+    assert_eq!(
+        (&again["entries"], again["copied"].as_u64(), &again["to"]),
+        (&in_files["entries"], Some(copied), &"postgresql".into())
+    );
     assert_eq!(moving.verified()["root"], in_files["root"]);
     moving.process.serve();
     moving.process.stop();
@@ -164,9 +170,16 @@ fn a_move_that_was_interrupted_goes_on_where_it_ended() {
     let kept = moving.process.path(&format!("data/ledger-moved-{}", before["entries"]));
     fs::rename(moving.process.path("data/ledger"), moving.process.path("data/snapshots-only")).unwrap();
     fs::rename(kept, moving.process.path("data/ledger")).unwrap();
-    let output = moving.process.run_as("operator", &["ledger", "move", "--to", "postgresql", "--config", &config], b"");
+    let output = moving.process.run_as(
+        "operator",
+        &["ledger", "move", "--to", "postgresql", "--config", &config],
+        b"",
+    );
     let why = String::from_utf8(output.stderr).unwrap();
-    assert!(why.contains("ledger_not_moved") && why.contains("are not the first ones of this ledger"), "{why}");
+    assert!(
+        why.contains("ledger_not_moved") && why.contains("are not the first ones of this ledger"),
+        "{why}"
+    );
     moving.process.serve();
     moving.process.stop();
 }
@@ -178,7 +191,11 @@ fn a_move_is_refused_while_the_broker_runs_and_into_another_ledger() {
     moving.good(1);
     let refused = |moving: &Moving| {
         let config = moving.process.config();
-        let output = moving.process.run_as("operator", &["ledger", "move", "--to", "postgresql", "--config", &config], b"");
+        let output = moving.process.run_as(
+            "operator",
+            &["ledger", "move", "--to", "postgresql", "--config", &config],
+            b"",
+        );
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };

@@ -9,7 +9,9 @@ use keyward::base::{SystemClock, SystemEntropy, Timestamp};
 use keyward::index::IndexTree;
 use keyward::keyring::{Keyring, SlotKey};
 use keyward::ledger::{Build, Key, Kind};
-use keyward::store::{At, Change, Event, LedgerPlace, OnLostEntries, Projection, Store, StoreOptions, StoredState};
+use keyward::store::{
+    At, Change, Event, LedgerPlace, OnLostEntries, Projection, Store, StoreOptions, StoredState,
+};
 
 #[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Notes;

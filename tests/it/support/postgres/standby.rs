@@ -24,7 +24,8 @@ impl Postgres {
             self.port
         );
         let auto = standby.data().join("postgresql.auto.conf");
-        let settings = format!("primary_conninfo = '{primary}'\nport = {port}\nwal_receiver_status_interval = 1\n");
+        let settings =
+            format!("primary_conninfo = '{primary}'\nport = {port}\nwal_receiver_status_interval = 1\n");
         fs::write(&auto, fs::read_to_string(&auto).unwrap() + &settings).unwrap();
         standby.own();
         standby.run();
@@ -43,7 +44,8 @@ impl Postgres {
 
     /// Waits until the standby streams synchronously.
     pub(crate) fn until_replicated(&self) {
-        let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum' AND state = 'streaming'";
+        let synchronous =
+            "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum' AND state = 'streaming'";
         wait_until(|| self.sql(synchronous) == "1");
     }
 
