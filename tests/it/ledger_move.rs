@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::guides::{blocks, fenced, said, shell};
 use crate::support::ledger_database::Pair;
 use crate::support::process::Process;
+use crate::support::waiting::wait_until;
 
 const PAGE: &str = "how-to/postgresql-ledger.md";
 
@@ -216,4 +217,29 @@ fn a_move_is_refused_while_the_broker_runs_and_into_another_ledger() {
     fs::set_permissions(moving.process.path("database-password"), fs::Permissions::from_mode(0o644)).unwrap();
     let why = refused(&moving);
     assert!(why.contains("file_permissions_too_open"), "{why}");
+}
+
+#[test]
+fn a_new_broker_begins_in_the_database_and_survives_a_failover() {
+    let mut moving = Moving::begin();
+    for made in ["data", "home-operator"] {
+        fs::remove_dir_all(moving.process.path(made)).unwrap();
+    }
+    moving.configure();
+    // The promoted standby has none of its own.
+    moving.process.configure("replication = \"optional\"\n");
+    moving.good(1);
+    let config = moving.process.config();
+    moving.process.good(&["init", "--config", &config], b"");
+    moving.process.serve();
+    moving.process.good(&["agent", "invite", "before"], b"");
+    moving.pair.primary.kill();
+    moving.pair.standby.promote();
+    wait_until(|| moving.process.said_by("operator", &["agent", "invite", "after"]).is_ok());
+    moving.process.kill();
+    moving.process.serve();
+    let listed = String::from_utf8(moving.process.good(&["audit", "list"], b"")).unwrap();
+    assert!(listed.contains("before") && listed.contains("after"), "{listed}");
+    moving.process.stop();
+    assert_eq!(moving.verified()["end"], "closed");
 }
