@@ -5,6 +5,7 @@
 
 mod check;
 mod database;
+mod engine;
 mod fault;
 mod found;
 mod objects;
@@ -16,7 +17,7 @@ mod tables;
 mod tests;
 mod written;
 
-pub use database::{DatabaseHost, DatabaseSettings, LedgerEngine, Replication};
+pub use engine::{DatabaseHost, DatabaseSettings, LedgerEngine, Replication};
 pub use fault::without_values;
 pub use raw::ConfigError;
 pub use settings::{

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::database::LedgerEngine;
+use super::engine::LedgerEngine;
 use crate::base::{Audience, Network, TrustDomain};
 
 /// The checked configuration.

@@ -98,7 +98,7 @@ impl Writer {
 
     /// A page of entries.
     pub(super) async fn page(&mut self, from: u64, through: u64) -> Result<Vec<EntryRow>, DatabaseFault> {
-        page(self.session().await?, from, through).await
+        page(self.session.as_mut().ok_or(DatabaseFault::Lost)?, from, through).await
     }
 
     /// Locks the head for a batch.
@@ -175,17 +175,20 @@ impl Writer {
     /// The lock of the head proves that no COMMIT of the batch is under way, and the acknowledged write that the server
     /// is the primary, and that a standby has what was looked up.
     pub(super) async fn look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
-        let waited = Stopwatch::start();
+        let (waited, mut has_warned) = (Stopwatch::start(), false);
         loop {
             let done = self.try_look_up(seq).await;
             let goes_on = matches!(done, Err(Trouble::Again(_) | Trouble::Full));
             if !goes_on || waited.elapsed() > Duration::from_secs(DATABASE_RETURN_S) {
                 return done;
             }
-            tracing::warn!(
-                ?done,
-                "whether the newest entries were committed is not known yet: asking the database again"
-            );
+            if !has_warned {
+                tracing::warn!(
+                    ?done,
+                    "the database has not said yet whether the newest entries were committed"
+                );
+            }
+            has_warned = true;
             self.session = None;
             sleep(LOOK_UP_EVERY).await;
         }
@@ -238,7 +241,7 @@ impl Writer {
     }
 
     /// A session that holds the lock of the ledger.
-    async fn session(&mut self) -> Result<&mut Session, DatabaseFault> {
+    async fn session(&mut self) -> Result<&mut Session, Trouble> {
         let is_usable = self.session.as_ref().is_some_and(Session::is_usable);
         if !is_usable {
             self.session = None;
@@ -246,13 +249,16 @@ impl Writer {
             if let Some(claim) = self.claim
                 && !lock(&mut session, claim.ledger).await?
             {
-                let why = "another session still holds the ledger: the server has not noticed its end yet, or another broker \
-                     uses the ledger";
-                return Err(DatabaseFault::Unusable(why.to_owned()));
+                let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+                if head.writer != Some(claim.writer) {
+                    return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+                }
+                let why = "the server has not noticed yet that the broker's former session has ended";
+                return Err(Trouble::Again(DatabaseFault::Unusable(why.to_owned())));
             }
             self.session = Some(session);
         }
-        self.session.as_mut().ok_or(DatabaseFault::Lost)
+        self.session.as_mut().ok_or(Trouble::Again(DatabaseFault::Lost))
     }
 
     /// Refuses a head that is not the continuation of what this writer knows.
