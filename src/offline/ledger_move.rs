@@ -82,7 +82,7 @@ fn to_files(
     options: &CopyOptions,
 ) -> Result<MovedLedger, CommandFailure> {
     let dir = config.data_dir.join("ledger");
-    let layer = HostLayer::open(&dir).map_err(|error| CommandFailure::of_file(&dir, &error))?;
+    let layer = HostLayer::open(&dir).map_err(StoreError::Ledger)?;
     let mut destination = FileLog::new(Arc::new(layer), SEGMENT_BYTES, RESERVE_BYTES);
     let mut source = PostgresLog::new(target.clone(), LogUse::MoveAway).map_err(no_thread)?;
     let copied = copy_entries(options, &mut source, &mut destination).map_err(not_moved)?;
