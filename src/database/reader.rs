@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::fault::DatabaseFault;
-use super::rows::{EntryRow, page};
+use super::rows::{EntryRow, PAGE_ENTRIES, page};
 use super::session::Session;
 use super::target::DatabaseTarget;
 use super::worker::Worker;
@@ -30,16 +30,21 @@ impl Reading {
         self.session.as_mut().ok_or(DatabaseFault::Lost)
     }
 
-    async fn page(&mut self, from: u64, through: u64) -> Result<Vec<EntryRow>, DatabaseFault> {
+    async fn page(&mut self, from: u64, through: u64, most: i64) -> Result<Vec<EntryRow>, DatabaseFault> {
         let was_open = self.session.as_ref().is_some_and(Session::is_usable);
-        let found = page(self.session().await?, from, through).await;
+        let found = page(self.session().await?, from, through, most).await;
         let is_open = self.session.as_ref().is_some_and(Session::is_usable);
         if found.is_err() && was_open && !is_open {
-            return page(self.session().await?, from, through).await;
+            return page(self.session().await?, from, through, most).await;
         }
         found
     }
 }
+
+/// Entries of the first page: most readers want one entry, or a few.
+const FIRST_PAGE_ENTRIES: i64 = 8;
+/// How many times as many entries the next page has.
+const PAGE_GROWTH: i64 = 8;
 
 /// Reads what a [`PostgresLog`](super::PostgresLog) has written.
 #[derive(Debug)]
@@ -47,10 +52,12 @@ pub(super) struct PostgresReader(pub(super) Arc<Worker<Reading>>);
 
 impl LogReader for PostgresReader {
     fn each(&self, from: u64, through: u64, take: &mut TakeStored<'_>) -> Result<(), ReadError> {
-        let mut next = from;
+        let (mut next, mut most) = (from, FIRST_PAGE_ENTRIES);
         while next <= through {
-            let first = next;
-            let asked = self.0.ask(move |runtime, reading| runtime.block_on(reading.page(first, through)));
+            let (first, fetched) = (next, most);
+            let asked =
+                self.0.ask(move |runtime, reading| runtime.block_on(reading.page(first, through, fetched)));
+            most = most.saturating_mul(PAGE_GROWTH).min(PAGE_ENTRIES);
             let rows = asked.unwrap_or(Err(DatabaseFault::Lost));
             let rows = rows.map_err(|fault| ReadError::Io(fault.to_string()))?;
             if rows.is_empty() {

@@ -30,24 +30,26 @@ impl BatchRows {
     }
 }
 
-/// Most bytes of entries that make a page full, and most entries of one.
+/// Most bytes of entries that make a page full.
 const PAGE_BYTES: i64 = 4 * 1024 * 1024;
-const PAGE_ENTRIES: i64 = 4096;
+/// Most entries of a page.
+pub(super) const PAGE_ENTRIES: i64 = 4096;
 
 /// The entry that makes a page full is still on it, so that every page has one.
 const PAGE: &str = "SELECT seq, entry FROM (SELECT seq, entry, sum(length(entry)) OVER (ORDER BY seq) - length(entry) AS before \
      FROM (SELECT seq, entry FROM keyward.entries WHERE seq BETWEEN $1 AND $2 ORDER BY seq LIMIT $3) AS sized) AS page \
      WHERE before < $4 ORDER BY seq";
 
-/// Entries from `from` to `through`: as many as fit on a page.
+/// Entries from `from` to `through`: as many as fit on a page, and no more than `most`.
 pub(super) async fn page(
     session: &mut Session,
     from: u64,
     through: u64,
+    most: i64,
 ) -> Result<Vec<EntryRow>, DatabaseFault> {
     let (from, through) = (row_number(from), row_number(through));
     let parameters: [Parameter<'_>; 4] =
-        [(&from, Type::INT8), (&through, Type::INT8), (&PAGE_ENTRIES, Type::INT8), (&PAGE_BYTES, Type::INT8)];
+        [(&from, Type::INT8), (&through, Type::INT8), (&most, Type::INT8), (&PAGE_BYTES, Type::INT8)];
     let rows = session.query(PAGE, &parameters).await?;
     let read = |row: &Row| {
         let seq: i64 = row.try_get(0).ok()?;

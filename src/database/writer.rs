@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 use super::checks::{NOT_REPLICATED, check, is_replicated};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
-use super::rows::{BatchRows, EntryRow, page, row_number};
+use super::rows::{BatchRows, EntryRow, PAGE_ENTRIES, page, row_number};
 use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
@@ -98,7 +98,7 @@ impl Writer {
 
     /// A page of entries.
     pub(super) async fn page(&mut self, from: u64, through: u64) -> Result<Vec<EntryRow>, DatabaseFault> {
-        page(self.session.as_mut().ok_or(DatabaseFault::Lost)?, from, through).await
+        page(self.session.as_mut().ok_or(DatabaseFault::Lost)?, from, through, PAGE_ENTRIES).await
     }
 
     /// Locks the head for a batch.
@@ -201,7 +201,7 @@ impl Writer {
             return Err(trouble);
         }
         let session = self.session().await?;
-        let found = page(session, seq, seq).await?.into_iter().next();
+        let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
         if session.commit().await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));

@@ -98,7 +98,7 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     moving.process.good(&["agent", "invite", "in-the-database"], b"");
     moving.process.kill();
     moving.process.serve();
-    let listed = String::from_utf8(moving.process.good(&["audit", "list"], b"")).unwrap();
+    let listed = moving.process.json(&["audit", "list"]).to_string();
     assert!(listed.contains("in-the-database"), "{listed}");
     let running = moving.verified();
     assert_eq!(running["end"], "open");
@@ -238,8 +238,8 @@ fn a_new_broker_begins_in_the_database_and_survives_a_failover() {
     wait_until(|| moving.process.said_by("operator", &["agent", "invite", "after"]).is_ok());
     moving.process.kill();
     moving.process.serve();
-    let listed = String::from_utf8(moving.process.good(&["audit", "list"], b"")).unwrap();
-    assert!(listed.contains("before") && listed.contains("after"), "{listed}");
+    let listed = moving.process.json(&["audit", "list"]).to_string();
+    assert!(listed.contains("\"before\"") && listed.contains("\"after\""), "{listed}");
     moving.process.stop();
     assert_eq!(moving.verified()["end"], "closed");
 }
