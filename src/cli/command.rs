@@ -131,7 +131,7 @@ pub enum HostCommand {
     },
     /// Verify the ledger in a data directory, without the broker
     Verify(VerifyArgs),
-    /// Where the ledger of a broker is: files or a PostgreSQL database
+    /// Where the ledger of a broker is: files or a database
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// Key slots of a stopped broker's keyring: key files, passphrases, shares

@@ -80,7 +80,7 @@ impl Moving {
 fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     let mut moving = Moving::begin();
     moving.process.serve();
-    moving.process.good(&["agent", "invite", "before"], b"");
+    moving.process.good(&["secret", "put", "before"], b"value");
     moving.process.stop();
     let before = moving.verified();
     moving.configure();
@@ -95,7 +95,7 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     assert!(!moving.process.path("data/ledger").join("00000000000000000001.seg").exists());
 
     moving.process.serve();
-    moving.process.good(&["agent", "invite", "in-the-database"], b"");
+    moving.process.good(&["secret", "put", "in-the-database"], b"value");
     moving.process.kill();
     moving.process.serve();
     let listed = moving.process.json(&["audit", "list"]).to_string();
@@ -116,7 +116,7 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     fs::write(moving.process.config(), &moving.files).unwrap();
     assert_eq!(moving.verified()["root"], in_database["root"]);
     moving.process.serve();
-    moving.process.good(&["agent", "invite", "in-files-again"], b"");
+    moving.process.good(&["secret", "put", "in-files-again"], b"value");
     moving.process.stop();
     let in_files = moving.verified();
 
@@ -139,7 +139,7 @@ fn a_move_that_was_interrupted_goes_on_where_it_ended() {
     let mut moving = Moving::begin();
     moving.process.serve();
     for name in ["a", "b", "c"] {
-        moving.process.good(&["agent", "invite", name], b"");
+        moving.process.good(&["secret", "put", name], b"value");
     }
     moving.process.stop();
     let before = moving.verified();
@@ -164,7 +164,7 @@ fn a_move_that_was_interrupted_goes_on_where_it_ended() {
     assert_eq!(again["copied"].as_u64(), Some(before["entries"].as_u64().unwrap() - first));
     assert_eq!(moving.verified()["root"], before["root"]);
     moving.process.serve();
-    moving.process.good(&["agent", "invite", "after"], b"");
+    moving.process.good(&["secret", "put", "after"], b"value");
     moving.process.stop();
 
     // The files are an earlier state of the ledger by now: moved again, they would take entries away.
@@ -232,10 +232,13 @@ fn a_new_broker_begins_in_the_database_and_survives_a_failover() {
     let config = moving.process.config();
     moving.process.good(&["init", "--config", &config], b"");
     moving.process.serve();
-    moving.process.good(&["agent", "invite", "before"], b"");
+    moving.process.good(&["secret", "put", "before"], b"value");
     moving.pair.primary.kill();
     moving.pair.standby.promote();
-    wait_until(|| moving.process.said_by("operator", &["agent", "invite", "after"]).is_ok());
+    wait_until(|| {
+        let put = moving.process.run_as("operator", &["secret", "put", "after"], b"value");
+        put.status.success()
+    });
     moving.process.kill();
     moving.process.serve();
     let listed = moving.process.json(&["audit", "list"]).to_string();
