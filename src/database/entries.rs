@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::fault::DatabaseFault;
 use super::head::HeadRow;
-use super::reader::{PostgresReader, Reading};
+use super::log_use::HeadState;
+use super::reader::{PostgresReader, READ_OF_COMMAND, Reading};
 use super::target::DatabaseTarget;
 use super::worker::Worker;
 use crate::ledger::{LogReader, StoredHead};
@@ -21,11 +22,12 @@ impl DatabaseEntries {
     /// # Errors
     /// [`DatabaseFault`].
     pub fn open(target: DatabaseTarget) -> Result<Self, DatabaseFault> {
-        let reading = Worker::start("ledger-reads", Reading::new(target)).map_err(|_| DatabaseFault::Lost)?;
+        let reading = Worker::start("ledger-reads", Reading::new(target, READ_OF_COMMAND))
+            .map_err(|_| DatabaseFault::Lost)?;
         let head = reading.ask(|runtime, reading| runtime.block_on(head_of(reading)));
-        let HeadRow { ledger, newest, writer, is_moved, .. } = head.unwrap_or(Err(DatabaseFault::Lost))?;
+        let HeadRow { ledger, newest, writer, state, .. } = head.unwrap_or(Err(DatabaseFault::Lost))?;
         let head = StoredHead { ledger, seq: newest.seq, node: newest.node, is_closed: writer.is_none() };
-        Ok(Self { reading: Arc::new(reading), head, is_moved })
+        Ok(Self { reading: Arc::new(reading), head, is_moved: state == HeadState::InFiles })
     }
 
     /// The newest entry.

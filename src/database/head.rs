@@ -1,6 +1,7 @@
 use tokio_postgres::SimpleQueryRow;
 
 use super::fault::DatabaseFault;
+use super::log_use::HeadState;
 use crate::base::LedgerId;
 use crate::base::encoding::from_hex;
 use crate::crypto::Digest;
@@ -17,8 +18,8 @@ pub(super) struct HeadRow {
     pub(super) newest: EntryMark,
     /// The writer session that may write; `None` after a close in good order.
     pub(super) writer: Option<[u8; 32]>,
-    /// Whether the entries were moved to files: nothing may follow here.
-    pub(super) is_moved: bool,
+    /// Where the ledger is continued.
+    pub(super) state: HeadState,
     /// The setting `synchronous_standby_names`.
     pub(super) standbys: String,
 }
@@ -38,7 +39,7 @@ impl EntryMark {
 impl HeadRow {
     /// Selects the row; a lock can follow.
     pub(super) const SELECT: &str = "SELECT format, coalesce(encode(ledger, 'hex'), ''), seq, encode(node, 'hex'), \
-         coalesce(encode(writer, 'hex'), ''), moved, current_setting('synchronous_standby_names') FROM keyward.head";
+         coalesce(encode(writer, 'hex'), ''), state, current_setting('synchronous_standby_names') FROM keyward.head";
 
     /// Reads the row.
     pub(super) fn read(rows: &[SimpleQueryRow]) -> Result<Self, DatabaseFault> {
@@ -65,7 +66,7 @@ impl HeadRow {
                 .filter(|hex| !hex.is_empty())
                 .map(|hex| digest(hex).map(|salt| *salt.as_bytes()).ok_or_else(unusable))
                 .transpose()?,
-            is_moved: text(5)? == "t",
+            state: HeadState::of_number(text(5)?)?,
             standbys: text(6)?.to_owned(),
         })
     }

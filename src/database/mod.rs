@@ -8,6 +8,7 @@ mod entries;
 mod fault;
 mod head;
 mod line;
+mod log_use;
 mod postgres_log;
 mod prepared;
 mod reader;
@@ -21,6 +22,7 @@ mod writer;
 
 pub use entries::DatabaseEntries;
 pub use fault::{DatabaseFault, SqlStateCode};
-pub use postgres_log::{LogUse, PostgresLog};
-pub use prepared::prepare_database;
+pub use log_use::LogUse;
+pub use postgres_log::PostgresLog;
+pub use prepared::{check_new_database, prepare_database};
 pub use target::DatabaseTarget;

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::fault::DatabaseFault;
 use super::head::EntryMark;
-use super::reader::{HOLDER, PostgresReader, Reading, entry_of};
+use super::log_use::LogUse;
+use super::reader::{HOLDER, PostgresReader, READ_OF_COMMAND, READ_OF_REQUEST, Reading, entry_of};
 use super::rows::{BatchRows, EntryRow};
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
@@ -27,24 +28,17 @@ pub struct PostgresLog {
     purpose: LogUse,
 }
 
-/// What a log is opened for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LogUse {
-    /// A broker, which goes on with what is there.
-    Serve,
-    /// A move: entries that were moved to files are there once more, and continued.
-    TakeBack,
-    /// A move to files: after a close nothing is continued here.
-    MoveAway,
-}
-
 impl PostgresLog {
     /// The log in the database of `target`, with which nothing is connected yet.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn new(target: DatabaseTarget, purpose: LogUse) -> io::Result<Self> {
-        let reader = Worker::start("ledger-reads", Reading::new(target.clone()))?;
+        let limit = match purpose {
+            LogUse::Serve => READ_OF_REQUEST,
+            LogUse::TakeBack | LogUse::MoveAway => READ_OF_COMMAND,
+        };
+        let reader = Worker::start("ledger-reads", Reading::new(target.clone(), limit))?;
         let writer = Worker::start("ledger-writes", Writer::new(target))?;
         Ok(Self { writer, reader: Arc::new(reader), purpose })
     }
@@ -68,8 +62,7 @@ fn gone<T>() -> Result<T, Trouble> {
 
 impl Log for PostgresLog {
     fn claim(&mut self, context: LogContext) -> Result<(), OpenError> {
-        let takes_back = self.purpose == LogUse::TakeBack;
-        let claim = Claim { ledger: context.ledger, writer: context.writer_session(), takes_back };
+        let claim = Claim { ledger: context.ledger, writer: context.writer_session(), purpose: self.purpose };
         let claimed = self.writer.ask(move |runtime, writer| runtime.block_on(writer.claim(claim)));
         match claimed.unwrap_or(Err(DatabaseFault::Lost)) {
             Ok(_) => Ok(()),
@@ -151,8 +144,7 @@ impl Log for PostgresLog {
     }
 
     fn close(&mut self, _head: Head, _node: Digest) {
-        let moved = self.purpose == LogUse::MoveAway;
-        let closed = self.writer.ask(move |runtime, writer| runtime.block_on(writer.close(moved)));
+        let closed = self.writer.ask(|runtime, writer| runtime.block_on(writer.close()));
         if let Err(fault) = closed.unwrap_or(Err(DatabaseFault::Lost)) {
             tracing::warn!(%fault, "the ledger could not be marked as closed in the database");
         }

@@ -1,10 +1,14 @@
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::fault::DatabaseFault;
 use super::rows::{EntryRow, PAGE_ENTRIES, page};
 use super::session::Session;
 use super::target::DatabaseTarget;
 use super::worker::Worker;
+use crate::base::Stopwatch;
 use crate::ledger::{Entry, LogReader, ReadError, ScanFlow, TakeStored};
 
 /// The name of the database where messages name the file of an entry.
@@ -14,11 +18,22 @@ pub(super) const HOLDER: &str = "the database";
 pub(super) struct Reading {
     target: DatabaseTarget,
     session: Option<Session>,
+    /// Longest time of a read.
+    limit: Duration,
+    /// Since the database did not answer a reader.
+    down: Option<Stopwatch>,
 }
 
+/// Longest time of a read, with its login, while a request waits for it.
+pub(super) const READ_OF_REQUEST: Duration = Duration::from_secs(2);
+/// The same of a command that reads everything.
+pub(super) const READ_OF_COMMAND: Duration = Duration::from_secs(60);
+/// How long readers are refused at once after the database did not answer one.
+const DOWN: Duration = Duration::from_secs(2);
+
 impl Reading {
-    pub(super) const fn new(target: DatabaseTarget) -> Self {
-        Self { target, session: None }
+    pub(super) const fn new(target: DatabaseTarget, limit: Duration) -> Self {
+        Self { target, session: None, limit, down: None }
     }
 
     /// A session that can be used.
@@ -30,7 +45,23 @@ impl Reading {
         self.session.as_mut().ok_or(DatabaseFault::Lost)
     }
 
+    /// A page for a reader who cannot wait for long.
     async fn page(&mut self, from: u64, through: u64, most: i64) -> Result<Vec<EntryRow>, DatabaseFault> {
+        if self.down.as_ref().is_some_and(|down| down.elapsed() < DOWN) {
+            return Err(DatabaseFault::Slow);
+        }
+        let read = timeout(self.limit, self.fetch(from, through, most)).await;
+        if read.is_err() {
+            // What is under way on it would be the answer to the next request.
+            self.session = None;
+        }
+        let read = read.unwrap_or(Err(DatabaseFault::Slow));
+        let answers = matches!(read, Ok(_) | Err(DatabaseFault::Refused(_) | DatabaseFault::Unusable(_)));
+        self.down = (!answers).then(Stopwatch::start);
+        read
+    }
+
+    async fn fetch(&mut self, from: u64, through: u64, most: i64) -> Result<Vec<EntryRow>, DatabaseFault> {
         let was_open = self.session.as_ref().is_some_and(Session::is_usable);
         let found = page(self.session().await?, from, through, most).await;
         let is_open = self.session.as_ref().is_some_and(Session::is_usable);

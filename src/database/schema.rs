@@ -4,6 +4,7 @@ use super::checks::{NOT_REPLICATED, is_replicated};
 use super::fault::DatabaseFault;
 use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
+use crate::config::Replication;
 
 /// Everything is made again without harm. An entry is written once: nobody but the owner of the schema can change or
 /// remove one.
@@ -17,7 +18,7 @@ CREATE TABLE IF NOT EXISTS keyward.head (
     seq bigint NOT NULL CHECK (seq >= 0),
     node bytea NOT NULL CHECK (length(node) = 32),
     writer bytea CHECK (length(writer) = 32),
-    moved boolean NOT NULL DEFAULT false,
+    state smallint NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 2),
     confirmations bigint NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS keyward.entries (
@@ -40,7 +41,7 @@ pub(super) async fn prepare(target: &DatabaseTarget, broker: &str) -> Result<(),
         "BEGIN;\n{SCHEMA}\
          GRANT USAGE ON SCHEMA keyward TO {role};\n\
          GRANT SELECT, INSERT ON keyward.entries TO {role};\n\
-         GRANT SELECT, UPDATE (ledger, seq, node, writer, moved, confirmations) ON keyward.head TO {role};\n\
+         GRANT SELECT, UPDATE (ledger, seq, node, writer, state, confirmations) ON keyward.head TO {role};\n\
          SELECT current_setting('synchronous_standby_names')"
     );
     let rows = session.send(&statements).await?;
@@ -48,7 +49,7 @@ pub(super) async fn prepare(target: &DatabaseTarget, broker: &str) -> Result<(),
     if !is_replicated(named, target.replication) {
         return Err(DatabaseFault::Unusable(NOT_REPLICATED.to_owned()));
     }
-    match session.commit().await {
+    match session.commit(Replication::Optional).await {
         CommitOutcome::Committed => Ok(()),
         CommitOutcome::Unknown => Err(DatabaseFault::Lost),
     }

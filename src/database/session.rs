@@ -1,12 +1,14 @@
 use std::time::Duration;
 
-use tokio::time::{error::Elapsed, timeout};
+use tokio::time::{error::Elapsed, sleep, timeout};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, SimpleQueryMessage, SimpleQueryRow};
 
 use super::fault::DatabaseFault;
 use super::line::Line;
 use super::target::DatabaseTarget;
+use crate::base::Stopwatch;
+use crate::config::Replication;
 
 /// A session at the primary.
 pub(super) struct Session {
@@ -29,6 +31,25 @@ pub(super) enum CommitOutcome {
 
 /// Longest wait for the answer to a statement that is no COMMIT.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long the standbys' positions may be behind that of the primary after a COMMIT that they have: other sessions
+/// write too.
+const AT_STANDBYS: Duration = Duration::from_secs(3);
+const AT_STANDBYS_EVERY: Duration = Duration::from_millis(2);
+/// The position of the primary's disk.
+const NEWEST: &str = "pg_current_wal_flush_lsn()";
+
+/// Selects the `wanted` position, and whether as many synchronous standbys as the server waits for have it on their
+/// disks.
+fn at_standbys(wanted: &str) -> String {
+    format!(
+        "WITH newest AS MATERIALIZED (SELECT {wanted} AS position) \
+         SELECT position, (SELECT count(*) FROM pg_stat_replication \
+           WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= position) \
+           >= greatest(coalesce(substring(current_setting('synchronous_standby_names') from '([0-9]+) *[(]')::integer, 1), 1) \
+         FROM newest"
+    )
+}
 
 /// A role and a database have settings of their own, which could shorten a wait or turn off what the ledger relies on.
 /// A transaction that stays open for longer than 10 s is ended by the server: its node is paused or gone, and others
@@ -86,15 +107,43 @@ impl Session {
 
     /// Commits, and waits until the standbys have it, for as long as that takes: a wait that is given up would show the
     /// rows to others.
-    pub(super) async fn commit(&mut self) -> CommitOutcome {
+    ///
+    /// The server ends the wait of a COMMIT when its list of standbys is emptied, and answers as ever. So where a standby
+    /// is required, the standbys' own positions are asked for.
+    pub(super) async fn commit(&mut self, replication: Replication) -> CommitOutcome {
         let Self { client, line, .. } = self;
         line.take_warned();
         let answered = line.drive(client.simple_query("COMMIT")).await;
         if answered.is_ok() && !line.take_warned() {
-            return CommitOutcome::Committed;
+            match replication {
+                Replication::Optional => return CommitOutcome::Committed,
+                Replication::Required if self.is_at_standbys().await => return CommitOutcome::Committed,
+                Replication::Required => {}
+            }
         }
         self.is_broken = true;
         CommitOutcome::Unknown
+    }
+
+    /// Whether synchronous standbys have on their disks what is on the primary's now, or have it soon.
+    async fn is_at_standbys(&mut self) -> bool {
+        let waited = Stopwatch::start();
+        let mut position: Option<String> = None;
+        loop {
+            let wanted =
+                position.as_ref().map_or(NEWEST.to_owned(), |position| format!("'{position}'::pg_lsn"));
+            let Ok(rows) = self.send(&at_standbys(&wanted)).await else { return false };
+            let text = |column: usize| rows.last().and_then(|row| row.try_get(column).ok().flatten());
+            if text(1) == Some("t") {
+                return true;
+            }
+            let is_position = |text: &&str| text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'/');
+            position = position.or_else(|| text(0).filter(is_position).map(str::to_owned));
+            if waited.elapsed() > AT_STANDBYS {
+                return false;
+            }
+            sleep(AT_STANDBYS_EVERY).await;
+        }
     }
 
     /// Ends the transaction without a trace.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
@@ -31,37 +32,55 @@ pub struct DatabaseTarget {
     pub replication: Replication,
     /// The clock by which certificates are verified.
     pub clock: Arc<dyn Clock>,
+    /// The server that accepted the last login, by its place among the `hosts`.
+    pub last_good: Arc<AtomicUsize>,
 }
 
 /// Longest wait for a connection to one server.
-const CONNECT: Duration = Duration::from_secs(3);
-/// Longest wait for a login, for each server.
-const LOGIN: Duration = Duration::from_secs(6);
+const CONNECT: Duration = Duration::from_secs(2);
+/// Longest wait for a login at one server.
+const LOGIN: Duration = Duration::from_secs(4);
 /// After so long without an answer to a probe of the connection, it is lost: 10 s, and 3 probes 5 s apart.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 
 impl DatabaseTarget {
-    /// Logs in at the first server that accepts writes.
+    /// Logs in at the first server that accepts writes. The one that did so last is asked first, and a server that does
+    /// not answer keeps none of the others from being asked.
     pub(super) async fn log_in(&self) -> Result<(Client, Line), DatabaseFault> {
+        let first = self.last_good.load(Ordering::Relaxed);
+        let mut told = DatabaseFault::Unreachable;
+        for at in (first..self.hosts.len()).chain(0..first.min(self.hosts.len())) {
+            let Some(host) = self.hosts.get(at) else { continue };
+            let login = timeout(LOGIN, self.log_in_at(host)).await;
+            match login.unwrap_or(Err(DatabaseFault::Unreachable)) {
+                Ok(session) => {
+                    self.last_good.store(at, Ordering::Relaxed);
+                    return Ok(session);
+                }
+                // What a server says of the login tells more than that another one cannot be reached.
+                Err(DatabaseFault::Unreachable) => {}
+                Err(fault) => told = fault,
+            }
+        }
+        Err(told)
+    }
+
+    async fn log_in_at(&self, server: &DatabaseHost) -> Result<(Client, Line), DatabaseFault> {
         let tls = upstream_config(&self.authorities, &[], Arc::clone(&self.clock));
         let tls = MakeRustlsConnect::new(tls.map_err(|_| DatabaseFault::Authorities)?);
         let mut config = Config::new();
-        for DatabaseHost { host, port } in &self.hosts {
-            config.host(host).port(*port);
-        }
-        config.dbname(&self.database).user(&self.role).password(self.password.expose());
-        config.application_name("keyward ledger");
+        config.host(&server.host).port(server.port).dbname(&self.database);
+        config.user(&self.role).password(self.password.expose()).application_name("keyward ledger");
         config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Require);
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         config.connect_timeout(CONNECT).keepalives(true).keepalives_idle(KEEPALIVE);
         config.keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_PROBES);
-        let servers = u32::try_from(self.hosts.len()).unwrap_or(1);
-        let login = timeout(LOGIN.saturating_mul(servers), config.connect(tls)).await;
-        let login = login.map_err(|_| DatabaseFault::Unreachable)?;
+        let login = config.connect(tls).await;
         let (client, mut connection) = login.map_err(|error| DatabaseFault::of_login(&error))?;
-        Ok((client, Line::new(Box::new(move |cx: &mut Context<'_>| connection.poll_message(cx)))))
+        let line = Line::new(Box::new(move |cx: &mut Context<'_>| connection.poll_message(cx)));
+        Ok((client, line))
     }
 }
 

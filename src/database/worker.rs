@@ -3,7 +3,8 @@ use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::{self, Handle, Runtime, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 /// A thread with a connection, and the runtime that drives it. A caller can be in a task of another runtime, in which
 /// no second one may run; so each question is a job of the thread.
@@ -31,8 +32,14 @@ impl<S: Send + 'static> Worker<S> {
     ) -> Option<T> {
         let (reply, answer) = sync_channel(1);
         let job: Job<S> = Box::new(move |runtime, state| drop(reply.send(job(runtime, state))));
-        self.jobs.as_ref()?.send(job).ok()?;
-        answer.recv().ok()
+        let jobs = self.jobs.as_ref()?;
+        let wait = move || {
+            jobs.send(job).ok()?;
+            answer.recv().ok()
+        };
+        // Other tasks of the thread are moved to another one meanwhile.
+        let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+        if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) { block_in_place(wait) } else { wait() }
     }
 }
 

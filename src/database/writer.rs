@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 use super::checks::{NOT_REPLICATED, check, is_replicated};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
+use super::log_use::LogUse;
 use super::rows::{BatchRows, EntryRow, PAGE_ENTRIES, page, row_number};
 use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
@@ -30,8 +31,8 @@ pub(super) struct Claim {
     pub(super) ledger: LedgerId,
     /// The salt of the writer session.
     pub(super) writer: [u8; 32],
-    /// Whether to go on with entries that were moved to files in between.
-    pub(super) takes_back: bool,
+    /// What the log is opened for.
+    pub(super) purpose: LogUse,
 }
 
 /// How long a start waits for the session of a broker that has just ended.
@@ -70,21 +71,20 @@ impl Writer {
             sleep(CLAIM_EVERY).await;
         }
         let head = lock_head(&mut session).await?;
-        if head.ledger.is_some_and(|ledger| ledger != claim.ledger) {
+        // An interrupted `keyward init` has left nothing but its id.
+        if head.newest.seq > 0 && head.ledger.is_some_and(|ledger| ledger != claim.ledger) {
             return unusable("the database holds the ledger of another broker");
         }
-        if head.is_moved && !claim.takes_back {
-            return unusable(
-                "the ledger was moved from the database to files: set `engine = \"files\"` in `[ledger]`, or move it back by \
-                 `keyward ledger move --to postgresql`",
-            );
-        }
+        let state = match claim.purpose.begins_with(head.state, head.newest.seq) {
+            Ok(state) => state.number(),
+            Err(why) => return unusable(why),
+        };
         let (ledger, writer) = (hex(claim.ledger.as_bytes()), hex(&claim.writer));
         let claimed = format!(
-            "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), moved = false"
+            "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), state = {state}"
         );
         session.send(&claimed).await?;
-        if session.commit().await == CommitOutcome::Unknown {
+        if session.commit(self.target.replication).await == CommitOutcome::Unknown {
             return Err(DatabaseFault::Lost);
         }
         (self.session, self.claim, self.seen) = (Some(session), Some(claim), head.newest);
@@ -136,6 +136,7 @@ impl Writer {
         let lost = || Trouble::Again(DatabaseFault::Lost);
         let claim = self.claim.ok_or_else(lost)?;
         let session = self.session.as_mut().filter(|session| session.is_usable()).ok_or_else(lost)?;
+        let replication = self.target.replication;
         let (seq, before) = (row_number(last.seq), row_number(self.seen.seq));
         let (node, writer) = (last.node.as_bytes().as_slice(), claim.writer.as_slice());
         let inserted = session
@@ -161,7 +162,7 @@ impl Writer {
             session.roll_back().await;
             return inserted;
         }
-        match session.commit().await {
+        match session.commit(replication).await {
             CommitOutcome::Committed => {
                 self.seen = last;
                 Ok(())
@@ -200,10 +201,11 @@ impl Writer {
             self.release().await;
             return Err(trouble);
         }
+        let replication = self.target.replication;
         let session = self.session().await?;
         let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
-        if session.commit().await == CommitOutcome::Unknown {
+        if session.commit(replication).await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
         if found.is_none() && head.newest != self.seen {
@@ -216,24 +218,24 @@ impl Writer {
     /// A write without an entry.
     pub(super) async fn probe(&mut self) -> Result<(), Trouble> {
         self.begin().await?;
+        let replication = self.target.replication;
         let session = self.session().await?;
         if let Err(fault) = session.send(CONFIRM).await {
             session.roll_back().await;
             return Err(fault.into());
         }
-        match session.commit().await {
+        match session.commit(replication).await {
             CommitOutcome::Committed => Ok(()),
             CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
         }
     }
 
-    /// Notes that the ledger is closed in good order, unless the database does not answer; with `moved`, also that its
-    /// entries are continued in files.
-    pub(super) async fn close(&mut self, moved: bool) -> Result<(), DatabaseFault> {
+    /// Notes that the ledger is closed in good order, unless the database does not answer, and where it is continued.
+    pub(super) async fn close(&mut self) -> Result<(), DatabaseFault> {
         let (Some(claim), Some(session)) = (self.claim.take(), &mut self.session) else { return Ok(()) };
-        let writer = hex(&claim.writer);
+        let (writer, state) = (hex(&claim.writer), claim.purpose.ends_with().number());
         let closed = format!(
-            "UPDATE keyward.head SET writer = NULL, moved = {moved} WHERE writer = decode('{writer}', 'hex')"
+            "UPDATE keyward.head SET writer = NULL, state = {state} WHERE writer = decode('{writer}', 'hex')"
         );
         let closed = tokio::time::timeout(CLOSE, session.send(&closed)).await;
         self.session = None;
@@ -277,9 +279,6 @@ impl Writer {
         }
         if head.writer != Some(claim.writer) {
             return stop(ANOTHER_WRITER);
-        }
-        if head.is_moved {
-            return stop("the ledger was moved from the database to files");
         }
         if !is_replicated(&head.standbys, self.target.replication) {
             return Err(Trouble::Again(DatabaseFault::Unusable(NOT_REPLICATED.to_owned())));

@@ -74,4 +74,4 @@ pub use snapshot_check::{SnapshotSeen, SnapshotStanding};
 pub use snapshots::{SnapshotError, SnapshotState};
 pub use tree::Tree;
 pub use verify::{End, EventSeen, StateSeen, UnfinishedEnd, Verified, VerifyQuery, verify};
-pub use verify_rows::{StoredHead, verify_rows};
+pub use verify_rows::{ExpectedLedger, StoredHead, verify_rows};

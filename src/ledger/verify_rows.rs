@@ -22,8 +22,17 @@ pub struct StoredHead {
     pub is_closed: bool,
 }
 
-/// Checks the entries that `reader` shows up to `head`: each sequence, time and link, and with `keys` each seal. The
-/// snapshots are in `layer`.
+/// The ledger that is expected, and the keys of its entries.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpectedLedger<'a> {
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// Its keys.
+    pub keys: &'a DeltaKeys,
+}
+
+/// Checks the entries that `reader` shows up to `head`: each sequence, time and link, and with the keys of the `expected`
+/// ledger each seal. The snapshots are in `layer`.
 ///
 /// # Errors
 /// [`VerifyError::Damaged`] names the first entry that is not there as it was written.
@@ -31,9 +40,16 @@ pub fn verify_rows(
     reader: &dyn LogReader,
     head: StoredHead,
     layer: &dyn Layer,
-    keys: Option<&DeltaKeys>,
+    expected: Option<ExpectedLedger<'_>>,
     sought: VerifyQuery<'_>,
 ) -> Result<Verified, VerifyError> {
+    let keys = expected.map(|expected| expected.keys);
+    if let Some(ExpectedLedger { ledger, .. }) = expected
+        && head.seq > 0
+        && head.ledger != Some(ledger)
+    {
+        return Err(VerifyError::Database("the database holds the ledger of another broker".to_owned()));
+    }
     let snapshots = SnapshotsThere::list(layer)?;
     let mut check = LedgerCheck::new(head.ledger, keys, sought, snapshots);
     let (mut refused, mut is_whole) = (None, true);

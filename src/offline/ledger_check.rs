@@ -19,8 +19,8 @@ use crate::custody::{CheckpointKeyRotated, SealingKeysRotated, SlotsChanged};
 use crate::database::DatabaseEntries;
 use crate::keyring::Keyring;
 use crate::ledger::{
-    Checkpoint, CheckpointKeyTerm, DeltaKeys, End, HostLayer, NoteVerifier, SnapshotStanding, TakeInError,
-    UnfinishedEnd, Verified, VerifyError, VerifyQuery, verify as verify_ledger, verify_rows,
+    Checkpoint, CheckpointKeyTerm, DeltaKeys, End, ExpectedLedger, HostLayer, NoteVerifier, SnapshotStanding,
+    TakeInError, UnfinishedEnd, Verified, VerifyError, VerifyQuery, verify as verify_ledger, verify_rows,
 };
 use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
@@ -95,7 +95,10 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
         checked: options.checked,
     };
     let verified = match options.config.map(|config| &config.ledger.engine) {
-        Some(LedgerEngine::Postgresql(settings)) => in_database(settings, &dir, keys.as_ref(), sought)?,
+        Some(LedgerEngine::Postgresql(settings)) => {
+            let keys = ledger.zip(keys.as_ref());
+            in_database(settings, &dir, keys.map(|(ledger, keys)| ExpectedLedger { ledger, keys }), sought)?
+        }
         Some(LedgerEngine::Files) | None => in_files(&dir, ledger, keys.as_ref(), sought)?,
     };
     if verified.entries() == 0 {
@@ -140,13 +143,13 @@ fn in_files(
 fn in_database(
     settings: &DatabaseSettings,
     dir: &Path,
-    keys: Option<&DeltaKeys>,
+    expected: Option<ExpectedLedger<'_>>,
     sought: VerifyQuery<'_>,
 ) -> Result<Verified, CommandFailure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entries = DatabaseEntries::open(database_target(settings, &clock)?);
     let entries = entries.map_err(|fault| refused(&VerifyError::Database(fault.to_string())))?;
-    verify_rows(entries.reader().as_ref(), entries.head(), &HostLayer::existing(dir), keys, sought)
+    verify_rows(entries.reader().as_ref(), entries.head(), &HostLayer::existing(dir), expected, sought)
         .map_err(|error| refused(&error))
 }
 

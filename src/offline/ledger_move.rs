@@ -1,12 +1,12 @@
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::configuration::config_opened_by;
 use crate::app::Environment;
 use crate::app::data_dir::give_to_broker;
-use crate::app::ledger_place::{configured_database, database_target};
+use crate::app::ledger_place::{configured_database, database_target, has_segments, moving_to_files};
 use crate::app::open_keyring::open_keyring;
 use crate::base::code;
 use crate::cli::{LedgerDestination, LedgerMoveArgs};
@@ -57,19 +57,22 @@ fn to_database(
     options: &CopyOptions,
 ) -> Result<MovedLedger, CommandFailure> {
     let dir = config.data_dir.join("ledger");
-    let is_there = fs::read_dir(&dir).is_ok_and(|files| {
-        files.flatten().any(|file| file.path().extension().is_some_and(|extension| extension == "seg"))
-    });
-    if !is_there {
+    if moving_to_files(config).exists() {
+        return Err(CommandFailure::new(code::LEDGER_NOT_MOVED)
+            .because("a move of the ledger from the database to files was interrupted")
+            .mended_by("repeat `keyward ledger move --to files` first"));
+    }
+    if !has_segments(&config.data_dir) {
         let why = format!("`{}` contains no ledger entry", dir.display());
         return Err(CommandFailure::new(code::LEDGER_EMPTY)
             .because(why)
             .mended_by("if the ledger was moved already, start the broker with `engine = \"postgresql\"`"));
     }
+    // Known before anything is copied: what cannot be put aside would be a second ledger.
+    let kept = free_name(&config.data_dir)?;
     let mut source = FileLog::new(Arc::new(HostLayer::existing(&dir)), SEGMENT_BYTES, RESERVE_BYTES);
     let mut destination = PostgresLog::new(target, LogUse::TakeBack).map_err(no_thread)?;
     let copied = copy_entries(options, &mut source, &mut destination).map_err(not_moved)?;
-    let kept = config.data_dir.join(format!("ledger-moved-{}", copied.head.seq));
     // One step: until it is done, the files are the ledger, and the move can be repeated.
     let renamed = fs::rename(&dir, &kept).and_then(|()| sync_directory(&config.data_dir));
     renamed.map_err(|error| CommandFailure::of_file(&kept, &error))?;
@@ -82,6 +85,16 @@ fn to_files(
     options: &CopyOptions,
 ) -> Result<MovedLedger, CommandFailure> {
     let dir = config.data_dir.join("ledger");
+    let under_way = moving_to_files(config);
+    let is_moved = DatabaseEntries::open(target.clone()).is_ok_and(|entries| entries.is_moved());
+    if is_moved && !under_way.exists() {
+        return Err(CommandFailure::new(code::LEDGER_NOT_MOVED)
+            .because("the ledger was moved to files already")
+            .mended_by("set `engine = \"files\"` in `[ledger]`, and start the broker"));
+    }
+    let marked = File::create(&under_way).and_then(|file| file.sync_all());
+    let marked = marked.and_then(|()| sync_directory(&config.data_dir));
+    marked.map_err(|error| CommandFailure::of_file(&under_way, &error))?;
     let layer = HostLayer::open(&dir).map_err(StoreError::Ledger)?;
     let mut destination = FileLog::new(Arc::new(layer), SEGMENT_BYTES, RESERVE_BYTES);
     let mut source = PostgresLog::new(target.clone(), LogUse::MoveAway).map_err(no_thread)?;
@@ -90,11 +103,26 @@ fn to_files(
     // Both would be continued otherwise.
     let left = DatabaseEntries::open(target);
     if left.is_ok_and(|left| left.is_moved()) {
+        let ended = fs::remove_file(&under_way).and_then(|()| sync_directory(&config.data_dir));
+        ended.map_err(|error| CommandFailure::of_file(&under_way, &error))?;
         return Ok(MovedLedger { copied, kept: None });
     }
     let why = "the entries are copied, but the database does not say so yet: it did not answer in time";
     Err(CommandFailure::new(code::LEDGER_NOT_MOVED).because(why))
 }
+
+/// A name that is free for the directory of the files.
+fn free_name(data_dir: &Path) -> Result<PathBuf, CommandFailure> {
+    let names = (1..=KEPT_MAX).map(|number| data_dir.join(format!("ledger-moved-{number}")));
+    names.into_iter().find(|name| !name.exists()).ok_or_else(|| {
+        CommandFailure::new(code::LEDGER_NOT_MOVED)
+            .because(format!("`{}` has the files of {KEPT_MAX} earlier moves", data_dir.display()))
+            .mended_by("delete those that are not needed (`ledger-moved-N`)")
+    })
+}
+
+/// Most directories of earlier moves.
+const KEPT_MAX: u32 = 100;
 
 fn sync_directory(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

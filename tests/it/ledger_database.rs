@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use keyward::config::Replication;
+use keyward::config::{DatabaseHost, Replication};
 use keyward::ledger::{AppendError, Ledger, OpenError, VerifyError};
 
 use crate::support::ledger_bed::{Bed, Recorder, draft, fill, wait};
@@ -110,6 +110,83 @@ fn a_cancelled_wait_for_a_standby_acknowledges_nothing() {
     assert_eq!(wait(waiting).unwrap().seq(), 2);
     fill(&ledger, 1);
     assert_eq!(ledger.read(1, 9).unwrap().len(), 3);
+}
+
+/// The server ends the waits when its list of standbys is emptied, and answers as if they were there.
+#[test]
+fn an_emptied_list_of_standbys_acknowledges_nothing() {
+    let mut pair = Pair::start();
+    let database = pair.new_database();
+    pair.prepare(&database).unwrap();
+    let (bed, recorder) = (DatabaseSite::new(), Recorder::default());
+    let ledger = bed.open(pair.broker(&database), Box::new(recorder.clone())).unwrap();
+    fill(&ledger, 1);
+    pair.standby.kill();
+    let waiting = ledger.append(draft("released", b""));
+    pair.primary.until_a_commit_waits();
+    let standbys = |names: &str| {
+        pair.primary.sql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
+        pair.primary.sql("SELECT pg_reload_conf()");
+    };
+    standbys("");
+    wait_until(|| pair.primary.sql_of(&database, "SELECT count(*) FROM keyward.entries") == "2");
+    // The session that had waited has asked for the standbys' positions, and was given up.
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'keyward ledger' AND query LIKE 'COMMIT%'";
+    wait_until(|| pair.primary.sql(sessions) == "0");
+    assert_eq!((ledger.head().seq, recorder.taken().len()), (1, 1), "the row is visible, and not durable");
+    standbys("ANY 1 (standby)");
+    pair.standby.run();
+    assert_eq!(wait(waiting).unwrap().seq(), 2);
+}
+
+#[test]
+fn a_server_that_never_answers_keeps_no_other_from_being_used() {
+    let bed = DatabaseBed::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut target = bed.pair.broker(&bed.database);
+    let host = DatabaseHost { host: "127.0.0.1".to_owned(), port: silent.local_addr().unwrap().port() };
+    target.hosts.insert(0, host);
+    let ledger = bed.site.open(target.clone(), Box::new(Recorder::default())).unwrap();
+    fill(&ledger, 1);
+    assert_eq!(ledger.read(1, 1).unwrap().len(), 1);
+    assert_eq!(target.last_good.load(std::sync::atomic::Ordering::Relaxed), 1, "asked first from now on");
+}
+
+/// A request that needs an entry waits for two seconds at most, and holds up no other task of its thread.
+#[test]
+fn a_database_that_hangs_holds_up_no_other_task() {
+    let pair = Arc::new(Pair::start());
+    let bed = DatabaseBed::on(Arc::clone(&pair));
+    let (ledger, _) = open(&bed);
+    fill(&ledger, 1);
+    ledger.read(1, 1).unwrap();
+    pair.primary.pause(true);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let reader = Arc::clone(&ledger);
+    let read = runtime.spawn(async move { reader.read(1, 1).map(|found| found.len()) });
+    let other = runtime.spawn(async {});
+    runtime.block_on(other).unwrap();
+    assert!(!read.is_finished(), "the database does not answer");
+    assert!(runtime.block_on(read).unwrap().is_err());
+    let begin = keyward::base::Stopwatch::start();
+    assert!(ledger.read(1, 1).is_err());
+    assert!(begin.elapsed() < std::time::Duration::from_secs(1), "refused at once");
+    pair.primary.pause(false);
+    wait_until(|| ledger.read(1, 1).is_ok());
+    fill(&ledger, 1);
+}
+
+#[test]
+fn a_ledger_that_is_in_files_or_on_its_way_is_not_served() {
+    let bed = DatabaseBed::new();
+    fill(&open(&bed).0, 1);
+    for (state, named) in [(1, "moved from the database to files"), (2, "was interrupted")] {
+        sql(&bed, &format!("UPDATE keyward.head SET state = {state}"));
+        let why = refusal(bed.open(Box::new(Recorder::default())));
+        assert!(why.contains(named), "{why}");
+    }
+    sql(&bed, "UPDATE keyward.head SET state = 0");
+    open(&bed);
 }
 
 #[test]

@@ -106,15 +106,26 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     let in_database = moving.verified();
     assert_eq!(in_database["end"], "closed");
     assert!(in_database["entries"].as_u64() > before["entries"].as_u64());
+    let id = moving.pair.primary.sql_of("keyward", "SELECT encode(ledger, 'hex') FROM keyward.head");
+    for another in ["NULL".to_owned(), "decode(repeat('07', 16), 'hex')".to_owned()] {
+        moving.pair.primary.sql_of("keyward", &format!("UPDATE keyward.head SET ledger = {another}"));
+        let output =
+            moving.process.run_as("operator", &["verify", "--config", &moving.process.config()], b"");
+        let why = String::from_utf8(output.stderr).unwrap();
+        assert!(why.contains("ledger_database_unusable") && why.contains("of another broker"), "{why}");
+    }
+    moving.pair.primary.sql_of("keyward", &format!("UPDATE keyward.head SET ledger = decode('{id}', 'hex')"));
 
     moving.good(3);
     let (_, why) = moving.process.refused_serve();
-    assert!(
-        why.contains("ledger_database_unusable") && why.contains("moved from the database to files"),
-        "{why}"
-    );
+    assert!(why.contains("ledger_not_moved") && why.contains("has a ledger in files"), "{why}");
     fs::write(moving.process.config(), &moving.files).unwrap();
     assert_eq!(moving.verified()["root"], in_database["root"]);
+    let under_way = moving.process.path("data/ledger-move-to-files");
+    fs::write(&under_way, "").unwrap();
+    let (_, why) = moving.process.refused_serve();
+    assert!(why.contains("ledger_not_moved") && why.contains("was interrupted"), "{why}");
+    fs::remove_file(under_way).unwrap();
     moving.process.serve();
     moving.process.good(&["secret", "put", "in-files-again"], b"value");
     moving.process.stop();
@@ -148,7 +159,7 @@ fn a_move_that_was_interrupted_goes_on_where_it_ended() {
     moving.good(2);
     // As if it had ended early: the files are still there, and the database has the first batch. The 20th byte of an
     // entry says that it ends a batch, and bytes 77 to 108 are the node of the entry before it.
-    let kept = moving.process.path(&format!("data/ledger-moved-{}", before["entries"]));
+    let kept = moving.process.path("data/ledger-moved-1");
     fs::rename(kept, moving.process.path("data/ledger")).unwrap();
     let sql = |statement: &str| moving.pair.primary.sql_of("keyward", statement);
     let first: u64 =
@@ -168,7 +179,7 @@ fn a_move_that_was_interrupted_goes_on_where_it_ended() {
     moving.process.stop();
 
     // The files are an earlier state of the ledger by now: moved again, they would take entries away.
-    let kept = moving.process.path(&format!("data/ledger-moved-{}", before["entries"]));
+    let kept = moving.process.path("data/ledger-moved-1");
     fs::rename(moving.process.path("data/ledger"), moving.process.path("data/snapshots-only")).unwrap();
     fs::rename(kept, moving.process.path("data/ledger")).unwrap();
     let output = moving.process.run_as(
@@ -181,6 +192,8 @@ fn a_move_that_was_interrupted_goes_on_where_it_ended() {
         why.contains("ledger_not_moved") && why.contains("are not the first ones of this ledger"),
         "{why}"
     );
+    fs::remove_dir_all(moving.process.path("data/ledger")).unwrap();
+    fs::rename(moving.process.path("data/snapshots-only"), moving.process.path("data/ledger")).unwrap();
     moving.process.serve();
     moving.process.stop();
 }
@@ -245,4 +258,12 @@ fn a_new_broker_begins_in_the_database_and_survives_a_failover() {
     assert!(listed.contains("\"before\"") && listed.contains("\"after\""), "{listed}");
     moving.process.stop();
     assert_eq!(moving.verified()["end"], "closed");
+    // A second broker finds the database in use, and makes nothing.
+    for made in ["data", "home-operator"] {
+        fs::remove_dir_all(moving.process.path(made)).unwrap();
+    }
+    let output = moving.process.run_as("operator", &["init", "--config", &config], b"");
+    let why = String::from_utf8(output.stderr).unwrap();
+    assert!(why.contains("ledger_database_unusable") && why.contains("has a ledger already"), "{why}");
+    assert!(!moving.process.path("data/keyring").exists());
 }

@@ -64,6 +64,7 @@ impl Pair {
             authorities: certificates_from_pem(&self.primary.ca_pem).unwrap(),
             replication: Replication::Required,
             clock: Arc::new(SystemClock::new()),
+            last_good: Arc::default(),
         }
     }
 

@@ -63,11 +63,31 @@ impl Postgres {
         }
     }
 
+    /// Stops every process of the server where it is, or lets all of them continue.
+    pub(crate) fn pause(&self, paused: bool) {
+        let postmaster = self.server.as_ref().unwrap().id();
+        let signal = if paused { Signal::STOP } else { Signal::CONT };
+        for pid in children_of(postmaster).into_iter().chain([postmaster]) {
+            // One that has ended meanwhile does nothing either.
+            drop(kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal));
+        }
+    }
+
     /// Makes the standby a primary, which accepts writes when this returns.
     pub(crate) fn promote(&self) {
         self.sql("SELECT pg_promote()");
         wait_until(|| self.sql("SELECT pg_is_in_recovery()") == "f");
     }
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_child = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line == format!("PPid:\t{parent}"))
+    };
+    pids.filter(is_child).collect()
 }
 
 fn with_password(mut command: Command) -> Command {
