@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use keyward::config::{DatabaseHost, Replication};
+use keyward::database::DatabaseTarget;
 use keyward::ledger::{AppendError, Ledger, OpenError, VerifyError};
 
 use crate::support::ledger_bed::{Bed, Recorder, draft, fill, wait};
@@ -94,7 +95,9 @@ fn a_cancelled_wait_for_a_standby_acknowledges_nothing() {
     let database = pair.new_database();
     pair.prepare(&database).unwrap();
     let (bed, recorder) = (DatabaseSite::new(), Recorder::default());
-    let ledger = bed.open(pair.broker(&database), Box::new(recorder.clone())).unwrap();
+    // The warning alone tells, because the positions of the standbys are not asked for.
+    let target = DatabaseTarget { replication: Replication::Optional, ..pair.broker(&database) };
+    let ledger = bed.open(target, Box::new(recorder.clone())).unwrap();
     fill(&ledger, 1);
     pair.standby.kill();
     let waiting = ledger.append(draft("cancelled", b""));
