@@ -161,9 +161,6 @@ pub const BATCH_ENTRIES_MAX: usize = 1024;
 pub const LOG_RETRIES_MAX: u32 = 5;
 /// Maximum number of servers of the ledger's database.
 pub const DATABASE_HOSTS_MAX: usize = 8;
-/// Time in which the ledger asks its database again what became of a commit whose answer was lost, in seconds. After it
-/// the ledger stops.
-pub const DATABASE_RETURN_S: u64 = 120;
 /// Size from which a group commit accepts no further entry, in bytes.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Maximum number of retries of a use case after a conflict; then it fails with `modified_concurrently`.

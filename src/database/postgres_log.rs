@@ -63,7 +63,8 @@ fn gone<T>() -> Result<T, Trouble> {
 impl Log for PostgresLog {
     fn claim(&mut self, context: LogContext) -> Result<(), OpenError> {
         let claim = Claim { ledger: context.ledger, writer: context.writer_session(), purpose: self.purpose };
-        let claimed = self.writer.ask(move |runtime, writer| runtime.block_on(writer.claim(claim)));
+        let closing = context.closing.clone();
+        let claimed = self.writer.ask(move |runtime, writer| runtime.block_on(writer.claim(claim, closing)));
         match claimed.unwrap_or(Err(DatabaseFault::Lost)) {
             Ok(_) => Ok(()),
             Err(fault) => Err(unreadable(fault).into()),

@@ -5,6 +5,7 @@ use super::fault::DatabaseFault;
 use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
 use crate::config::Replication;
+use crate::ledger::Closing;
 
 /// Everything is made again without harm. An entry is written once: nobody but the owner of the schema can change or
 /// remove one.
@@ -49,7 +50,7 @@ pub(super) async fn prepare(target: &DatabaseTarget, broker: &str) -> Result<(),
     if !is_replicated(named, target.replication) {
         return Err(DatabaseFault::Unusable(NOT_REPLICATED.to_owned()));
     }
-    match session.commit(Replication::Optional).await {
+    match session.commit(Replication::Optional, &Closing::default()).await {
         CommitOutcome::Committed => Ok(()),
         CommitOutcome::Unknown => Err(DatabaseFault::Lost),
     }

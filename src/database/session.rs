@@ -9,6 +9,7 @@ use super::line::Line;
 use super::target::DatabaseTarget;
 use crate::base::Stopwatch;
 use crate::config::Replication;
+use crate::ledger::Closing;
 
 /// A session at the primary.
 pub(super) struct Session {
@@ -38,6 +39,18 @@ const AT_STANDBYS: Duration = Duration::from_secs(3);
 const AT_STANDBYS_EVERY: Duration = Duration::from_millis(2);
 /// The position of the primary's disk.
 const NEWEST: &str = "pg_current_wal_flush_lsn()";
+
+/// How long a close waits for a COMMIT.
+const CLOSE: Duration = Duration::from_secs(5);
+const CLOSE_EVERY: Duration = Duration::from_millis(100);
+
+/// Ends some seconds after the ledger began to close.
+async fn given_up(closing: &Closing) {
+    while !closing.has_begun() {
+        sleep(CLOSE_EVERY).await;
+    }
+    sleep(CLOSE).await;
+}
 
 /// Selects the `wanted` position, and whether as many synchronous standbys as the server waits for have it on their
 /// disks.
@@ -110,10 +123,16 @@ impl Session {
     ///
     /// The server ends the wait of a COMMIT when its list of standbys is emptied, and answers as ever. So where a standby
     /// is required, the standbys' own positions are asked for.
-    pub(super) async fn commit(&mut self, replication: Replication) -> CommitOutcome {
+    ///
+    /// A close gives up waiting after some seconds, and nothing is acknowledged: the server goes on waiting.
+    pub(super) async fn commit(&mut self, replication: Replication, closing: &Closing) -> CommitOutcome {
         let Self { client, line, .. } = self;
         line.take_warned();
-        let answered = line.drive(client.simple_query("COMMIT")).await;
+        let answered = tokio::select! {
+            biased;
+            answered = line.drive(client.simple_query("COMMIT")) => answered,
+            () = given_up(closing) => Err(DatabaseFault::Slow),
+        };
         if answered.is_ok() && !line.take_warned() {
             match replication {
                 Replication::Optional => return CommitOutcome::Committed,

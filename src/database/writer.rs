@@ -12,8 +12,8 @@ use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
 use crate::base::encoding::hex;
-use crate::base::limits::DATABASE_RETURN_S;
 use crate::base::{LedgerId, Stopwatch};
+use crate::ledger::Closing;
 
 /// The writer's side of the database. One writer session may write at a time: the head row names it, so that one which
 /// was paused or cut off while another broker took over writes nothing any more.
@@ -21,6 +21,7 @@ pub(super) struct Writer {
     target: DatabaseTarget,
     session: Option<Session>,
     claim: Option<Claim>,
+    closing: Closing,
     /// The newest entry that this writer knows of. The head never goes back behind it.
     seen: EntryMark,
 }
@@ -54,12 +55,14 @@ const INSERT: &str = "WITH moved AS (UPDATE keyward.head SET seq = $3, node = $4
      SELECT added.seq, added.entry FROM moved, unnest($1, $2) AS added (seq, entry)";
 
 impl Writer {
-    pub(super) const fn new(target: DatabaseTarget) -> Self {
-        Self { target, session: None, claim: None, seen: EntryMark::NONE }
+    pub(super) fn new(target: DatabaseTarget) -> Self {
+        let closing = Closing::default();
+        Self { target, session: None, claim: None, closing, seen: EntryMark::NONE }
     }
 
     /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
-    pub(super) async fn claim(&mut self, claim: Claim) -> Result<(), DatabaseFault> {
+    pub(super) async fn claim(&mut self, claim: Claim, closing: Closing) -> Result<(), DatabaseFault> {
+        self.closing = closing;
         let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
         let mut session = Session::open(&self.target).await?;
         check(&mut session, self.target.replication).await?;
@@ -84,7 +87,7 @@ impl Writer {
             "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), state = {state}"
         );
         session.send(&claimed).await?;
-        if session.commit(self.target.replication).await == CommitOutcome::Unknown {
+        if session.commit(self.target.replication, &self.closing).await == CommitOutcome::Unknown {
             return Err(DatabaseFault::Lost);
         }
         (self.session, self.claim, self.seen) = (Some(session), Some(claim), head.newest);
@@ -136,7 +139,7 @@ impl Writer {
         let lost = || Trouble::Again(DatabaseFault::Lost);
         let claim = self.claim.ok_or_else(lost)?;
         let session = self.session.as_mut().filter(|session| session.is_usable()).ok_or_else(lost)?;
-        let replication = self.target.replication;
+        let (replication, closing) = (self.target.replication, self.closing.clone());
         let (seq, before) = (row_number(last.seq), row_number(self.seen.seq));
         let (node, writer) = (last.node.as_bytes().as_slice(), claim.writer.as_slice());
         let inserted = session
@@ -162,7 +165,7 @@ impl Writer {
             session.roll_back().await;
             return inserted;
         }
-        match session.commit(replication).await {
+        match session.commit(replication, &closing).await {
             CommitOutcome::Committed => {
                 self.seen = last;
                 Ok(())
@@ -176,11 +179,11 @@ impl Writer {
     /// The lock of the head proves that no COMMIT of the batch is under way, and the acknowledged write that the server
     /// is the primary, and that a standby has what was looked up.
     pub(super) async fn look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
-        let (waited, mut has_warned) = (Stopwatch::start(), false);
+        let mut has_warned = false;
         loop {
             let done = self.try_look_up(seq).await;
             let goes_on = matches!(done, Err(Trouble::Again(_) | Trouble::Full));
-            if !goes_on || waited.elapsed() > Duration::from_secs(DATABASE_RETURN_S) {
+            if !goes_on || self.closing.has_begun() {
                 return done;
             }
             if !has_warned {
@@ -201,11 +204,11 @@ impl Writer {
             self.release().await;
             return Err(trouble);
         }
-        let replication = self.target.replication;
+        let (replication, closing) = (self.target.replication, self.closing.clone());
         let session = self.session().await?;
         let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
-        if session.commit(replication).await == CommitOutcome::Unknown {
+        if session.commit(replication, &closing).await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
         if found.is_none() && head.newest != self.seen {
@@ -218,13 +221,13 @@ impl Writer {
     /// A write without an entry.
     pub(super) async fn probe(&mut self) -> Result<(), Trouble> {
         self.begin().await?;
-        let replication = self.target.replication;
+        let (replication, closing) = (self.target.replication, self.closing.clone());
         let session = self.session().await?;
         if let Err(fault) = session.send(CONFIRM).await {
             session.roll_back().await;
             return Err(fault.into());
         }
-        match session.commit(replication).await {
+        match session.commit(replication, &closing).await {
             CommitOutcome::Committed => Ok(()),
             CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
         }

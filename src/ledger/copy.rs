@@ -8,7 +8,7 @@ use super::error::{OpenError, ReadError};
 use super::follower::{Follower, TakeInError};
 use super::history::{Head, LedgerHistory};
 use super::keys::DeltaKeys;
-use super::log::{BatchId, BatchNeed, Log, LogContext, LogFailure, LogReader, ScanFlow};
+use super::log::{BatchId, BatchNeed, Closing, Log, LogContext, LogFailure, LogReader, ScanFlow};
 use super::replay::Replay;
 use super::tree::Tree;
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, LOG_RETRIES_MAX};
@@ -101,7 +101,14 @@ pub fn copy_entries(
 fn opened(options: &CopyOptions, log: &mut dyn Log) -> Result<LedgerHistory, OpenError> {
     let CopyOptions { ledger, keys, entropy } = options;
     let session = Arc::new(keys.session(*ledger, entropy.bytes())?);
-    log.claim(LogContext { ledger: *ledger, entropy: Arc::clone(entropy), keys: Arc::clone(keys), session })?;
+    let context = LogContext {
+        ledger: *ledger,
+        entropy: Arc::clone(entropy),
+        closing: Closing::default(),
+        keys: Arc::clone(keys),
+        session,
+    };
+    log.claim(context)?;
     let history = LedgerHistory::new();
     let mut replay = Replay { ledger: *ledger, keys, follower: &mut NoState, history };
     log.replay(&mut replay)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::configuration::config_opened_by;
 use crate::app::Environment;
-use crate::app::data_dir::give_to_broker;
+use crate::app::data_dir::{give_to_broker, private_dir};
 use crate::app::ledger_place::{configured_database, database_target, has_segments, moving_to_files};
 use crate::app::open_keyring::open_keyring;
 use crate::base::code;
@@ -76,6 +76,8 @@ fn to_database(
     // One step: until it is done, the files are the ledger, and the move can be repeated.
     let renamed = fs::rename(&dir, &kept).and_then(|()| sync_directory(&config.data_dir));
     renamed.map_err(|error| CommandFailure::of_file(&kept, &error))?;
+    // For snapshots from here on.
+    private_dir(&dir)?;
     Ok(MovedLedger { copied, kept: Some(kept.display().to_string()) })
 }
 

@@ -142,6 +142,54 @@ fn an_emptied_list_of_standbys_acknowledges_nothing() {
     assert_eq!(wait(waiting).unwrap().seq(), 2);
 }
 
+/// A stop does not wait for a standby, and the next start finds out what became of the entry.
+#[test]
+fn a_close_gives_up_waiting_and_the_next_start_shows_the_entry() {
+    let mut pair = Pair::start();
+    let database = pair.new_database();
+    pair.prepare(&database).unwrap();
+    let (bed, recorder) = (DatabaseSite::new(), Recorder::default());
+    let ledger = bed.open(pair.broker(&database), Box::new(recorder.clone())).unwrap();
+    pair.standby.kill();
+    let waiting = ledger.append(draft("in doubt", b""));
+    pair.primary.until_a_commit_waits();
+    ledger.close();
+    assert_eq!(wait(waiting).unwrap_err(), AppendError::Failed);
+    assert_eq!(recorder.taken().len(), 0);
+    pair.standby.run();
+    pair.primary.until_replicated();
+    let ledger = bed.open(pair.broker(&database), Box::new(recorder.clone())).unwrap();
+    assert_eq!((ledger.head().seq, recorder.taken()[0].event.as_slice()), (1, b"in doubt".as_slice()));
+}
+
+/// A role has settings of its own, of which none counts.
+#[test]
+fn settings_of_the_role_change_nothing() {
+    let mut pair = Pair::start();
+    let database = pair.new_database();
+    pair.prepare(&database).unwrap();
+    for setting in ["synchronous_commit = off", "client_min_messages = error", "search_path = public"] {
+        pair.primary.sql(&format!("ALTER ROLE ledger_broker SET {setting}"));
+    }
+    pair.primary.sql_of(
+        &database,
+        "CREATE FUNCTION public.current_setting(text) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'",
+    );
+    let (bed, recorder) = (DatabaseSite::new(), Recorder::default());
+    let target = DatabaseTarget { replication: Replication::Optional, ..pair.broker(&database) };
+    let ledger = bed.open(target, Box::new(recorder.clone())).unwrap();
+    fill(&ledger, 1);
+    pair.standby.kill();
+    let waiting = ledger.append(draft("waits", b""));
+    pair.primary.until_a_commit_waits();
+    pair.primary.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+    wait_until(|| pair.primary.sql_of(&database, "SELECT count(*) FROM keyward.entries") == "2");
+    pair.primary.until_a_commit_waits();
+    assert_eq!((ledger.head().seq, recorder.taken().len()), (1, 1), "the warning was heard");
+    pair.standby.run();
+    assert_eq!(wait(waiting).unwrap().seq(), 2);
+}
+
 #[test]
 fn a_server_that_never_answers_keeps_no_other_from_being_used() {
     let bed = DatabaseBed::new();

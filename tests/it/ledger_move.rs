@@ -221,7 +221,10 @@ fn a_move_is_refused_while_the_broker_runs_and_into_another_ledger() {
     let why = refused(&moving);
     assert!(why.contains("data_dir_in_use"), "{why}");
     moving.process.stop();
-    moving.pair.primary.sql_of("keyward", "UPDATE keyward.head SET ledger = decode(repeat('07', 16), 'hex')");
+    moving
+        .pair
+        .primary
+        .sql_of("keyward", "UPDATE keyward.head SET seq = 1, ledger = decode(repeat('07', 16), 'hex')");
     let why = refused(&moving);
     assert!(why.contains("ledger_database_unusable") && why.contains("ledger of another broker"), "{why}");
     moving.secret("database-password", "");

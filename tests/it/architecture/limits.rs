@@ -19,10 +19,6 @@ const UNNAMED: &[(&str, &str)] = &[
     ),
     ("ADOPTION_WAIT_MS", "sat through by `copies`"),
     ("SEAL_WAIT_S", "sat through by `sealing`, on a disk that stalls"),
-    (
-        "DATABASE_RETURN_S",
-        "how long a database that does not come back is asked shows in nothing but the wait",
-    ),
     ("BATCH_ENTRIES_MAX", "a batch shows in nothing but speed"),
     ("BATCH_BYTES_MAX", "likewise"),
     ("INDEX_WAITING_MAX", "a queue that blocks its writer shows in nothing but speed"),
