@@ -144,6 +144,11 @@ impl Log for PostgresLog {
         Ok(Vec::new())
     }
 
+    /// On a full disk of the server, revocations are refused too.
+    fn has_reserve(&self) -> bool {
+        false
+    }
+
     fn close(&mut self, _head: Head, _node: Digest) {
         let closed = self.writer.ask(|runtime, writer| runtime.block_on(writer.close()));
         if let Err(fault) = closed.unwrap_or(Err(DatabaseFault::Lost)) {

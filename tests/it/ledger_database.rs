@@ -111,6 +111,7 @@ fn a_cancelled_wait_for_a_standby_acknowledges_nothing() {
     assert_eq!((ledger.head().seq, recorder.taken().len()), (1, 1), "the row is visible, and not durable");
     pair.standby.run();
     assert_eq!(wait(waiting).unwrap().seq(), 2);
+    assert!(!ledger.has_reserve(), "the database keeps no space for revocations");
     fill(&ledger, 1);
     assert_eq!(ledger.read(1, 9).unwrap().len(), 3);
 }
@@ -140,6 +141,29 @@ fn an_emptied_list_of_standbys_acknowledges_nothing() {
     standbys("ANY 1 (standby)");
     pair.standby.run();
     assert_eq!(wait(waiting).unwrap().seq(), 2);
+}
+
+/// The answer to the COMMIT never comes: the look-up finds the entry, and waits for the standby.
+#[test]
+fn an_answer_that_is_cut_off_is_looked_up_and_acknowledged_once() {
+    let mut pair = Pair::start();
+    let database = pair.new_database();
+    pair.prepare(&database).unwrap();
+    let (bed, recorder) = (DatabaseSite::new(), Recorder::default());
+    let ledger = bed.open(pair.broker(&database), Box::new(recorder.clone())).unwrap();
+    fill(&ledger, 1);
+    pair.standby.kill();
+    let waiting = ledger.append(draft("cut off", b""));
+    pair.primary.until_a_commit_waits();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    pair.primary.sql(cut);
+    wait_until(|| pair.primary.sql_of(&database, "SELECT count(*) FROM keyward.entries") == "2");
+    pair.primary.until_a_commit_waits();
+    assert_eq!((ledger.head().seq, recorder.taken().len()), (1, 1), "no standby has it");
+    pair.standby.run();
+    assert_eq!(wait(waiting).unwrap().seq(), 2);
+    fill(&ledger, 1);
+    assert_eq!((ledger.head().seq, recorder.taken().len()), (3, 3));
 }
 
 /// A stop does not wait for a standby, and the next start finds out what became of the entry.
