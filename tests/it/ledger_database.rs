@@ -280,13 +280,20 @@ fn an_ended_session_is_replaced_before_the_next_batch() {
 }
 
 #[test]
-fn a_second_broker_is_refused_while_the_first_one_runs() {
+fn of_two_brokers_that_start_at_once_one_is_refused() {
     let bed = DatabaseBed::new();
-    let (ledger, _) = open(&bed);
-    fill(&ledger, 1);
-    let why = refusal(bed.open(Box::new(Recorder::default())));
+    let target = bed.pair.broker(&bed.database);
+    let opened = std::thread::scope(|scope| {
+        let starts = [target.clone(), target]
+            .map(|target| scope.spawn(|| DatabaseSite::new().open(target, Box::new(Recorder::default()))));
+        starts.map(|start| start.join().unwrap())
+    });
+    let [one, other] = opened;
+    let (runs, refused) = if one.is_ok() { (one.unwrap(), other) } else { (other.unwrap(), one) };
+    fill(&runs, 1);
+    let why = refusal(refused);
     assert!(why.contains("another broker uses the ledger"), "{why}");
-    drop(ledger);
+    drop(runs);
     assert_eq!(open(&bed).0.head().seq, 1);
 }
 
