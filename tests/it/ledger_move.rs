@@ -106,6 +106,11 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     let in_database = moving.verified();
     assert_eq!(in_database["end"], "closed");
     assert!(in_database["entries"].as_u64() > before["entries"].as_u64());
+    // The engine is changed without a move.
+    fs::write(moving.process.config(), &moving.files).unwrap();
+    let (_, why) = moving.process.refused_serve();
+    assert!(why.contains("entries_lost") && why.contains("keyward ledger move --to files"), "{why}");
+    moving.configure();
     let id = moving.pair.primary.sql_of("keyward", "SELECT encode(ledger, 'hex') FROM keyward.head");
     for another in ["NULL".to_owned(), "decode(repeat('07', 16), 'hex')".to_owned()] {
         moving.pair.primary.sql_of("keyward", &format!("UPDATE keyward.head SET ledger = {another}"));
