@@ -13,6 +13,7 @@ pub mod config;
 pub mod console;
 pub mod crypto;
 pub mod custody;
+pub mod database;
 pub mod evidence;
 mod files;
 pub mod http;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use keyward::cli::{self, Cli, Command, ConfigCommand, HostCommand};
+use keyward::cli::{self, Cli, Command, ConfigCommand, HostCommand, LedgerCommand};
 use keyward::console::{CommandFailure, Console};
 use keyward::{app, base, offline, telemetry};
 
@@ -45,6 +45,8 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), CommandFailure> {
         HostCommand::Serve(args) => app::serve(args).await,
         HostCommand::Adopt { config } => offline::adopt(config, console),
         HostCommand::Slot(command) => offline::slot(command, console).await,
+        HostCommand::Ledger(LedgerCommand::Prepare(args)) => offline::prepare_ledger(args, console),
+        HostCommand::Ledger(LedgerCommand::Move(args)) => offline::move_ledger(args, console),
         HostCommand::Verify(args) => offline::verify(args, console),
         HostCommand::Config(ConfigCommand::Check { config }) => offline::check_config(config, console),
         HostCommand::Doctor { config: Some(config), root_key_file, .. } => {

@@ -5,6 +5,7 @@ use super::data_dir::{keyring_path, store_options};
 use super::duty::ServeMode;
 use super::environment::Environment;
 use super::failures::start_failed;
+use super::ledger_place::not_opened;
 use super::location::DataLocation;
 use super::runtime_dir::kept_orders;
 use super::sealing_keys::keep_sealing_keys;
@@ -45,8 +46,9 @@ pub(crate) async fn assemble(
     on_lost_entries: OnLostEntries,
     duty: ServeMode,
 ) -> Result<(Services, ServeMode), CommandFailure> {
-    let options = store_options(config, environment, on_lost_entries);
-    let (store, report) = Store::open(&options, &keyring)?;
+    let options = store_options(config, environment, on_lost_entries)?;
+    let opened = Store::open(&options, &keyring);
+    let (store, report) = opened.map_err(|error| not_opened(config, error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
     let (duty, alarms) = located(&store, config, environment, duty).await?;
     let (clock, entropy) = (&*environment.clock, &*environment.entropy);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::environment::Environment;
+use super::ledger_place::ledger_place;
 use crate::base::{code, io_reason};
 use crate::config::Config;
 use crate::console::CommandFailure;
@@ -20,15 +21,16 @@ pub(crate) fn store_options(
     config: &Config,
     environment: &Environment,
     on_lost_entries: OnLostEntries,
-) -> StoreOptions {
-    StoreOptions {
+) -> Result<StoreOptions, CommandFailure> {
+    Ok(StoreOptions {
         data_dir: config.data_dir.clone(),
         clock: Arc::clone(&environment.clock),
         entropy: Arc::clone(&environment.entropy),
         segment_bytes: SEGMENT_BYTES,
         build: Build::Executable,
+        place: ledger_place(config, &environment.clock)?,
         on_lost_entries,
-    }
+    })
 }
 
 /// Creates a directory that only its owner can access, or restricts an existing one.

@@ -158,6 +158,7 @@ impl From<StoreError> for CommandFailure {
             StoreError::Ledger(OpenError::Files(VerifyError::Older { .. })) => code::DATA_OLDER,
             StoreError::Ledger(OpenError::NoSpace) => code::LEDGER_NO_SPACE,
             StoreError::Ledger(OpenError::Files(VerifyError::Io { .. })) => code::STORE_FAILED,
+            StoreError::Ledger(OpenError::Files(VerifyError::Database(_))) => code::LEDGER_DATABASE_UNUSABLE,
             StoreError::Ledger(_) => code::LEDGER_DAMAGED,
             StoreError::EntriesLost { .. }
             | StoreError::EntriesReplaced { .. }

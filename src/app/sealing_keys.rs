@@ -54,7 +54,7 @@ async fn reopened(
     store.keys_changed(keyring)?;
     store.close().await;
     drop(store);
-    let options = store_options(config, environment, OnLostEntries::Refuse);
+    let options = store_options(config, environment, OnLostEntries::Refuse)?;
     let (store, report) = Store::open(&options, keyring)?;
     tracing::info!(?report, "the ledger is open under a new delta key");
     Ok(store)

@@ -1,11 +1,10 @@
 //! The webhook for requests for approval, as the configuration names it.
 
 use std::fs;
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
+use super::secret_file::read_secret_file;
 use crate::base::{Sensitive, code};
 use crate::config::{Config, WebhookSettings};
 use crate::console::CommandFailure;
@@ -14,8 +13,6 @@ use crate::upstream::{Webhook, WebhookKey};
 
 /// The file of the key that the broker makes, in its data directory.
 const KEY_FILE: &str = "webhook.key";
-/// Permissions of group and others.
-const OTHERS: u32 = 0o077;
 /// The most bytes that are read of a key file.
 const KEY_FILE_BYTES_MAX: usize = 256;
 
@@ -56,19 +53,7 @@ fn own_key(path: &Path, environment: &Environment) -> Result<WebhookKey, Command
 }
 
 fn read_key(path: &Path) -> Result<WebhookKey, CommandFailure> {
-    let of_file = |error: io::Error| CommandFailure::of_file(path, &error);
-    let file = fs::File::open(path).map_err(of_file)?;
-    let found = file.metadata().map_err(of_file)?;
-    if found.mode() & OTHERS != 0 {
-        let path = path.display();
-        return Err(CommandFailure::new(code::FILE_PERMISSIONS_TOO_OPEN)
-            .because(format!("`{path}` has mode {:o}: group or others can use it", found.mode() & 0o7777))
-            .mended_by(format!("find out who could read it, then `chmod go= {path}`")));
-    }
-    let mut text = zeroize::Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX));
-    file.take(u64::try_from(KEY_FILE_BYTES_MAX).unwrap_or(u64::MAX))
-        .read_to_string(&mut text)
-        .map_err(of_file)?;
+    let text = read_secret_file(path, KEY_FILE_BYTES_MAX)?;
     WebhookKey::parse(&text).map_err(|error| {
         CommandFailure::new(code::WEBHOOK_UNUSABLE)
             .because(format!("`{}` has no key for the webhook: {error}", path.display()))

@@ -162,6 +162,8 @@ pub const DENIALS_UNRECORDED_MAX: usize = 4096;
 pub const BATCH_ENTRIES_MAX: usize = 1024;
 /// Maximum number of attempts to commit a group of entries again after the log has dropped it.
 pub const LOG_RETRIES_MAX: u32 = 5;
+/// Maximum number of servers of the ledger's database.
+pub const DATABASE_HOSTS_MAX: usize = 8;
 /// Size from which a group commit accepts no further entry, in bytes.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Maximum number of retries of a use case after a conflict; then it fails with `modified_concurrently`.

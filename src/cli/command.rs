@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use super::enrolment::{JoinArgs, RenewArgs};
 use super::host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
 use super::identity::default_home;
+use super::ledger_args::LedgerCommand;
 use super::run::{CompanionArgs, RunArgs};
 use super::slot_args::SlotCommand;
 use super::verbs::agents::AgentCommand;
@@ -130,6 +131,9 @@ pub enum HostCommand {
     },
     /// Verify the ledger in a data directory, without the broker
     Verify(VerifyArgs),
+    /// Where the ledger of a broker is: files or a database
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Key slots of a stopped broker's keyring: key files, passphrases, shares
     #[command(subcommand)]
     Slot(SlotCommand),

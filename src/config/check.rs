@@ -53,7 +53,7 @@ impl Config {
     }
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     text: &'a str,
     path: &'a Path,
 }
@@ -75,7 +75,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 impl Check<'_> {
     /// Names the setting whose value begins at `offset`, beside its place.
-    fn fault(&self, offset: usize, problem: &str) -> Found {
+    pub(super) fn fault(&self, offset: usize, problem: &str) -> Found {
         let (line, column) = toml_place(self.text, offset);
         let setting = setting_at(self.text, offset);
         let message = match &setting {
@@ -87,11 +87,11 @@ impl Check<'_> {
     }
 
     /// A fault of a setting beside others, also of those that have their defaults.
-    fn relation(&self, offset: usize, problem: &str) -> Found {
+    pub(super) fn relation(&self, offset: usize, problem: &str) -> Found {
         Found { is_relation: true, ..self.fault(offset, problem) }
     }
 
-    fn refuse<T>(&self, at: &Spanned<T>, message: &str) -> Found {
+    pub(super) fn refuse<T>(&self, at: &Spanned<T>, message: &str) -> Found {
         self.fault(at.span().start, message)
     }
 
@@ -127,6 +127,7 @@ impl Check<'_> {
             },
             ledger: LedgerSettings {
                 key_life_s: self.number(raw.ledger.key_life_s.as_ref(), 31_536_000, SEALING_KEY_LIFE_S)?,
+                engine: self.engine(&raw.ledger)?,
             },
             checkpoints: Checkpoints {
                 key_life_s: self.number(
@@ -410,10 +411,10 @@ fn is_url_host(text: &str) -> bool {
 }
 
 /// 1 to 65535, without sign and leading zeros.
-fn is_port(text: &str) -> bool {
+pub(super) fn is_port(text: &str) -> bool {
     text.parse::<NonZeroU16>().is_ok_and(|port| port.to_string() == text)
 }
 
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || text.parse::<TrustDomain>().is_ok()
 }

@@ -4,6 +4,8 @@
 //! are errors, and no message repeats a value.
 
 mod check;
+mod database;
+mod engine;
 mod fault;
 mod found;
 mod objects;
@@ -15,6 +17,7 @@ mod tables;
 mod tests;
 mod written;
 
+pub use engine::{DatabaseHost, DatabaseSettings, LedgerEngine, Replication};
 pub use fault::without_values;
 pub use raw::ConfigError;
 pub use settings::{

@@ -135,6 +135,13 @@ pub(super) struct RawSecrets {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLedger {
+    pub(super) engine: Option<Spanned<String>>,
+    pub(super) hosts: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) database: Option<Spanned<String>>,
+    pub(super) role: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) ca_file: Option<Spanned<PathBuf>>,
+    pub(super) replication: Option<Spanned<String>>,
     pub(super) key_life_s: Option<Spanned<i64>>,
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::engine::LedgerEngine;
 use crate::base::{Audience, Network, TrustDomain};
 
 /// The checked configuration.
@@ -140,11 +141,13 @@ pub struct Secrets {
     pub keep_versions: u32,
 }
 
-/// Keys of the ledger, the index and request digests.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// The ledger, and the keys of the ledger, the index and request digests.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LedgerSettings {
     /// Age after which a start rotates the delta, index and digest keys, in seconds.
     pub key_life_s: i64,
+    /// Where its entries are durable.
+    pub engine: LedgerEngine,
 }
 
 /// Signed checkpoints of the ledger.

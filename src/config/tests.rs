@@ -3,8 +3,9 @@ use std::path::Path;
 use super::found::FAULTS_MAX;
 use super::*;
 use crate::base::limits::{
-    CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, OPERATOR_LIFE_MAX_S,
-    OPERATOR_LIFE_MIN_S, RENEWAL_GRACE_MAX_S, SERVICE_LIFE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
+    CERTIFICATE_LIFE_MAX_S, DATABASE_HOSTS_MAX, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN,
+    OPERATOR_LIFE_MAX_S, OPERATOR_LIFE_MIN_S, RENEWAL_GRACE_MAX_S, SERVICE_LIFE_MAX_S, TOKEN_LIFE_MAX_S,
+    TOKEN_LIFE_MIN_S,
 };
 
 const LEAST: &str = "trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n";
@@ -51,6 +52,46 @@ fn every_range_takes_both_its_ends() {
             assert_eq!(parse(&text).is_ok(), fits, "{section}.{key} = {number}");
         }
     }
+}
+
+const DATABASE: &str = "[ledger]\nengine = \"postgresql\"\nhosts = [\"db1\", \"10.0.0.7:6432\", \"[fd00::7]:6432\"]\n\
+     database = \"keyward\"\nrole = \"keyward_broker\"\npassword_file = \"/p\"\nca_file = \"/c\"\n";
+
+#[test]
+fn a_database_has_every_setting_and_files_have_none() {
+    let config = parse(&format!("{LEAST}{DATABASE}")).unwrap();
+    let LedgerEngine::Postgresql(database) = config.ledger.engine else { panic!() };
+    let hosts: Vec<_> = database.hosts.iter().map(|one| (one.host.as_str(), one.port)).collect();
+    assert_eq!(hosts, [("db1", 5432), ("10.0.0.7", 6432), ("fd00::7", 6432)]);
+    assert_eq!(database.replication, Replication::Required);
+    assert_eq!(parse(LEAST).unwrap().ledger.engine, LedgerEngine::Files);
+    for setting in ["hosts", "database", "role", "password_file", "ca_file"] {
+        let without: String = DATABASE
+            .lines()
+            .filter(|line| !line.starts_with(setting))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        refuse(&format!("{LEAST}{without}"), 5, 10, &format!("`postgresql` needs `{setting}`"));
+        let line = DATABASE.lines().find(|line| line.starts_with(setting)).unwrap();
+        let text = format!("{LEAST}[ledger]\n{line}\n");
+        refuse(&text, 5, setting.len() + 4, "is only for `engine = \"postgresql\"`");
+    }
+    let with = |from: &str, to: &str| format!("{LEAST}{}", DATABASE.replace(from, to));
+    refuse(&with("\"postgresql\"", "\"CNRY\""), 5, 10, "must be `files` or `postgresql`");
+    refuse(&with("\"db1\"", "\"/run/CNRY\""), 6, 10, "must be a lower-case DNS name");
+    refuse(&with("role = \"keyward_broker\"", "role = \"CNRY'\""), 8, 8, "must have 1 to 63 letters");
+    refuse(&with("\"/p\"", "\"CNRY\""), 9, 17, "must be an absolute path");
+    refuse(&(with("", "") + "replication = \"CNRY\"\n"), 11, 15, "must be `required` or `optional`");
+}
+
+#[test]
+fn a_database_has_a_limited_number_of_servers() {
+    let with = |count: usize| {
+        let hosts: Vec<String> = (0..count).map(|n| format!("\"db{n}\"")).collect();
+        let given = "[\"db1\", \"10.0.0.7:6432\", \"[fd00::7]:6432\"]";
+        parse(&format!("{LEAST}{}", DATABASE.replace(given, &format!("[{}]", hosts.join(", ")))))
+    };
+    assert!(with(0).is_err() && with(DATABASE_HOSTS_MAX).is_ok() && with(DATABASE_HOSTS_MAX + 1).is_err());
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub enum VerifyError {
         /// The generation that is asked for.
         generation: u32,
     },
+    /// The database of the ledger cannot be used.
+    #[error("{0}")]
+    Database(String),
     /// A file operation failed.
     #[error("cannot {doing}: {}", io_reason(source))]
     Io {
@@ -83,6 +86,7 @@ impl From<VerifyError> for ReadError {
             VerifyError::Newer { .. }
             | VerifyError::Older { .. }
             | VerifyError::KeyMissing { .. }
+            | VerifyError::Database(_)
             | VerifyError::Io { .. } => Self::Io(why),
         }
     }

@@ -13,7 +13,7 @@ use super::error::{OpenError, ReadError};
 use super::follower::Follower;
 use super::history::{Head, LedgerHistory};
 use super::keys::OpenedEntry;
-use super::log::{Log, LogContext, LogReader, ScanFlow, TornTail};
+use super::log::{Closing, Log, LogContext, LogReader, ScanFlow, TornTail};
 use super::options::Options;
 use super::replay::Replay;
 use super::resume::{Resumed, resume};
@@ -66,6 +66,7 @@ pub struct Ledger {
     pub(super) reader: Arc<dyn LogReader>,
     shared: Arc<LedgerShared>,
     queue: SyncSender<WriterMessage>,
+    closing: Closing,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -83,7 +84,8 @@ impl Ledger {
         let Options { ledger, keys, entropy, .. } = &options;
         let session = Arc::new(keys.session(*ledger, entropy.bytes())?);
         let (keys, entropy) = (Arc::clone(keys), Arc::clone(entropy));
-        let context = LogContext { ledger: *ledger, entropy, keys, session };
+        let closing = Closing::default();
+        let context = LogContext { ledger: *ledger, entropy, closing: closing.clone(), keys, session };
         log.claim(context.clone())?;
         let stored = |seq| log.stored(seq);
         let Resumed { history, lost } = resume(&options, &stored, follower.as_mut())?;
@@ -117,7 +119,7 @@ impl Ledger {
             .name("ledger".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(|source| OpenError::io("start the ledger's thread", source))?;
-        Ok((Self { options, reader, shared, queue, thread: Mutex::new(Some(thread)) }, report))
+        Ok((Self { options, reader, shared, queue, closing, thread: Mutex::new(Some(thread)) }, report))
     }
 
     /// Submits `draft`. The append goes on even if the answer is not waited for.
@@ -265,6 +267,7 @@ impl Ledger {
     pub fn close(&self) {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
+            self.closing.begin();
             // It fails only when the thread is gone already, and then there is nothing to close.
             drop(self.queue.send(WriterMessage::Close));
             if thread.join().is_err() {

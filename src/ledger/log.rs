@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::draft::Space;
 use super::entry::Entry;
@@ -19,8 +20,34 @@ pub struct LogContext {
     pub ledger: LedgerId,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Whether the ledger is being closed.
+    pub closing: Closing,
     pub(super) keys: Arc<DeltaKeys>,
     pub(super) session: Arc<WriterSession>,
+}
+
+/// Whether a ledger is being closed: a log that waits for something without an end gives up then.
+#[derive(Clone, Debug, Default)]
+pub struct Closing(Arc<AtomicBool>);
+
+impl Closing {
+    /// Whether the close has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl LogContext {
+    /// The salt that names the writer session: no two sessions have the same.
+    #[must_use]
+    pub fn writer_session(&self) -> [u8; 32] {
+        self.session.salt()
+    }
 }
 
 /// The input of a batch.

@@ -13,6 +13,7 @@ mod append;
 mod attempts;
 mod catalog;
 mod checkpoint;
+mod copy;
 mod disclosed;
 mod draft;
 mod entry;
@@ -41,12 +42,14 @@ mod snapshot_check;
 mod snapshots;
 mod tree;
 mod verify;
+mod verify_rows;
 mod walk;
 mod writer;
 
 pub use append::{AppendError, Committed, Pending, Receipt};
 pub use attempts::WriteState;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKeyTerm, Notary, NoteVerifier};
+pub use copy::{Copied, CopyError, CopyOptions, copy_entries};
 pub use disclosed::DisclosedEntry;
 pub use draft::{Draft, Expectation, Space};
 pub use entry::{Entry, EntryBatch, EntryCause, EntryChain, Link, SealedState};
@@ -61,7 +64,8 @@ pub use keys::{DeltaKeys, WriterSession};
 pub(crate) use layer::name_durably;
 pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};
 pub use log::{
-    BatchId, BatchNeed, Log, LogContext, LogFailure, LogReader, LogReport, ScanFlow, TakeStored, TornTail,
+    BatchId, BatchNeed, Closing, Log, LogContext, LogFailure, LogReader, LogReport, ScanFlow, TakeStored,
+    TornTail,
 };
 pub use options::{Build, Options};
 pub use replay::{CheckedBatch, Replay};
@@ -71,3 +75,4 @@ pub use snapshot_check::{SnapshotSeen, SnapshotStanding};
 pub use snapshots::{SnapshotError, SnapshotState};
 pub use tree::Tree;
 pub use verify::{End, EventSeen, StateSeen, UnfinishedEnd, Verified, VerifyQuery, verify};
+pub use verify_rows::{ExpectedLedger, StoredHead, verify_rows};

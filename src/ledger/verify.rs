@@ -131,18 +131,7 @@ pub fn verify(
 ) -> Result<Verified, VerifyError> {
     let looked_at = SnapshotsThere::list(layer)?;
     let firsts = segments(layer)?;
-    let mut check = LedgerCheck {
-        keys,
-        ledger,
-        history: LedgerHistory::new(),
-        sought,
-        generation: 0,
-        roots_at: Vec::new(),
-        states: Vec::new(),
-        events: Vec::new(),
-        snapshots: looked_at,
-    };
-    check.note_root();
+    let mut check = LedgerCheck::new(ledger, keys, sought, looked_at);
     let mut end = End::Closed;
     for (at, &first_seq) in firsts.iter().enumerate() {
         match firsts.get(at.saturating_add(1)) {
@@ -150,15 +139,12 @@ pub fn verify(
             None => end = check.last_while_written(layer, first_seq)?,
         }
     }
-    let (root, head) = (check.history.tree().root(), check.history.head());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
-    let LedgerCheck { roots_at, states, events, snapshots, .. } = check;
-    let snapshots = snapshots.look(layer, ledger, keys)?;
-    Ok(Verified { ledger, head, root, roots_at, states, events, snapshots, end })
+    check.verified(layer, ledger, end)
 }
 
 #[derive(Clone)]
-struct LedgerCheck<'k> {
+pub(super) struct LedgerCheck<'k> {
     keys: Option<&'k DeltaKeys>,
     ledger: Option<LedgerId>,
     history: LedgerHistory,
@@ -171,7 +157,39 @@ struct LedgerCheck<'k> {
     snapshots: SnapshotsThere,
 }
 
-impl LedgerCheck<'_> {
+impl<'k> LedgerCheck<'k> {
+    /// Nothing has been checked yet. The snapshots were listed before the entries are read.
+    pub(super) fn new(
+        ledger: Option<LedgerId>,
+        keys: Option<&'k DeltaKeys>,
+        sought: VerifyQuery<'k>,
+        snapshots: SnapshotsThere,
+    ) -> Self {
+        let (roots_at, states, events) = (Vec::new(), Vec::new(), Vec::new());
+        let history = LedgerHistory::new();
+        let mut check =
+            Self { keys, ledger, history, sought, generation: 0, roots_at, states, events, snapshots };
+        check.note_root();
+        check
+    }
+
+    pub(super) const fn history(&self) -> &LedgerHistory {
+        &self.history
+    }
+
+    /// All entries have been checked; looks at the snapshots in `layer`.
+    pub(super) fn verified(
+        self,
+        layer: &dyn Layer,
+        ledger: Option<LedgerId>,
+        end: End,
+    ) -> Result<Verified, VerifyError> {
+        let (root, head) = (self.history.tree().root(), self.history.head());
+        let Self { roots_at, states, events, snapshots, keys, .. } = self;
+        let snapshots = snapshots.look(layer, ledger, keys)?;
+        Ok(Verified { ledger, head, root, roots_at, states, events, snapshots, end })
+    }
+
     fn note_root(&mut self) {
         let size = self.history.head().seq;
         if self.sought.roots_at.contains(&size) {
@@ -267,29 +285,31 @@ impl LedgerCheck<'_> {
     }
 
     fn take(&mut self, name: &str, batch: &SegmentBatch<'_>) -> Result<(), VerifyError> {
-        for frame in &batch.frames {
-            let entry = &frame.entry;
-            let damaged = |what| VerifyError::damaged(entry.seq, name, what);
-            let opened = match self.keys.zip(self.ledger) {
-                Some((keys, ledger)) => {
-                    Some(keys.open(ledger, entry)?.ok_or_else(|| damaged("its seal does not match"))?)
-                }
-                None => None,
-            };
-            self.history.succession().check(entry).map_err(damaged)?;
-            if let Some(opened) = opened.filter(|_| self.sought.states_of.contains(&entry.kind)) {
-                let (before, delta) = (self.history.tree().root(), opened.delta().to_vec());
-                self.states.push(StateSeen { seq: entry.seq, before, delta });
+        batch.frames.iter().try_for_each(|frame| self.take_entry(name, &frame.entry))
+    }
+
+    /// Checks the entry that comes next, which `name` holds.
+    pub(super) fn take_entry(&mut self, name: &str, entry: &Entry) -> Result<(), VerifyError> {
+        let damaged = |what| VerifyError::damaged(entry.seq, name, what);
+        let opened = match self.keys.zip(self.ledger) {
+            Some((keys, ledger)) => {
+                Some(keys.open(ledger, entry)?.ok_or_else(|| damaged("its seal does not match"))?)
             }
-            self.history.take(entry);
-            if let Some(checked) = self.sought.checked {
-                checked.store(entry.seq, Ordering::Relaxed);
-            }
-            self.note_root();
-            self.snapshots.note(entry.seq, entry.node());
-            if self.sought.events_of.contains(&entry.kind) {
-                self.events.push(EventSeen { seq: entry.seq, kind: entry.kind, event: entry.event.clone() });
-            }
+            None => None,
+        };
+        self.history.succession().check(entry).map_err(damaged)?;
+        if let Some(opened) = opened.filter(|_| self.sought.states_of.contains(&entry.kind)) {
+            let (before, delta) = (self.history.tree().root(), opened.delta().to_vec());
+            self.states.push(StateSeen { seq: entry.seq, before, delta });
+        }
+        self.history.take(entry);
+        if let Some(checked) = self.sought.checked {
+            checked.store(entry.seq, Ordering::Relaxed);
+        }
+        self.note_root();
+        self.snapshots.note(entry.seq, entry.node());
+        if self.sought.events_of.contains(&entry.kind) {
+            self.events.push(EventSeen { seq: entry.seq, kind: entry.kind, event: entry.event.clone() });
         }
         Ok(())
     }

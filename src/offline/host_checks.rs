@@ -10,7 +10,7 @@ use crate::app::runtime_dir::RuntimeDir;
 use crate::app::trusted_files::{BrokerUser, TrustedFile};
 use crate::base::{TrustDomain, io_reason};
 use crate::cli::DoctorFinding;
-use crate::config::{Config, RootKey};
+use crate::config::{Config, LedgerEngine, RootKey};
 use crate::console::CommandFailure;
 use crate::pki::{AuthorityCertificate, ServerCertificate, certificate_from_pem, certificates_from_pem};
 
@@ -82,13 +82,19 @@ fn permissions(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     findings
 }
 
-/// The files that only the broker's user may use. `init` makes them.
+/// The files that only the broker's user may use. `init` makes those of the broker.
 pub(super) fn private_files(config: &Config) -> Vec<(&'static str, &Path)> {
     let key = match &config.root_key {
         RootKey::File(file) => Some(("unseal key file", file.as_path())),
         RootKey::Credential(_) | RootKey::Attended => None,
     };
-    std::iter::once(("data directory", config.data_dir.as_path())).chain(key).collect()
+    let password = match &config.ledger.engine {
+        LedgerEngine::Postgresql(database) => {
+            Some(("file of the database's password", database.password_file.as_path()))
+        }
+        LedgerEngine::Files => None,
+    };
+    std::iter::once(("data directory", config.data_dir.as_path())).chain(key).chain(password).collect()
 }
 
 /// The trust domain of the example configuration. `init` fixes the trust domain for good.

@@ -8,6 +8,7 @@ use crate::app::assemble::{assemble_to_record, record_slot_changes};
 use crate::app::data_dir::{give_to_broker, keyring_path, private_dir};
 use crate::app::environment::Environment;
 use crate::app::failures::{keyring_lost, start_failed};
+use crate::app::ledger_place::check_new_place;
 use crate::app::open_keyring::{open_by, slot_key};
 use crate::app::public_documents::publish;
 use crate::app::server_identity::server_identity;
@@ -160,6 +161,7 @@ pub async fn initialise(
     if !options.reissue && !keyring_path(config).exists() {
         // An existing identity cannot be of a new broker.
         Identity::check_reissue(options.home, &spiffe, &[])?;
+        check_new_place(config, &environment.clock)?;
     }
     let (keyring, key) = if options.reissue {
         let key = options.key.map_or_else(|| slot_key(config), Ok)?;

@@ -8,17 +8,19 @@ use super::checkpoint::{announcements, compare, note, own_key, signed, unverifie
 use super::configuration::config_opened_by;
 use crate::app::data_dir::is_running;
 use crate::app::failures::files_failed;
+use crate::app::ledger_place::database_target;
 use crate::app::open_keyring::open_keyring;
-use crate::base::code;
+use crate::base::{Clock, LedgerId, SystemClock, code};
 use crate::broker::World;
 use crate::cli::VerifyArgs;
-use crate::config::{Config, RootKey};
+use crate::config::{Config, DatabaseSettings, LedgerEngine, RootKey};
 use crate::console::CommandFailure;
 use crate::custody::{CheckpointKeyRotated, SealingKeysRotated, SlotsChanged};
+use crate::database::DatabaseEntries;
 use crate::keyring::Keyring;
 use crate::ledger::{
-    Checkpoint, CheckpointKeyTerm, DeltaKeys, End, HostLayer, NoteVerifier, SnapshotStanding, TakeInError,
-    UnfinishedEnd, Verified, VerifyError, VerifyQuery, verify as verify_ledger,
+    Checkpoint, CheckpointKeyTerm, DeltaKeys, End, ExpectedLedger, HostLayer, NoteVerifier, SnapshotStanding,
+    TakeInError, UnfinishedEnd, Verified, VerifyError, VerifyQuery, verify as verify_ledger, verify_rows,
 };
 use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
@@ -85,13 +87,6 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
         note.as_ref().map(|(note, _)| Checkpoint::claimed(note)).transpose().map_err(unverified)?;
     let data_dir = dir;
     let dir = data_dir.join("ledger");
-    if !dir.is_dir() {
-        let why = format!("there is no ledger: `{}` is not a directory", dir.display());
-        return Err(CommandFailure::new(code::FILE_UNUSABLE)
-            .because(why)
-            .mended_by("check the path of the data directory"));
-    }
-    let layer = HostLayer::existing(&dir);
     let sizes = [checkpoint.as_ref().map_or(0, |one| one.size), anchor.as_ref().map_or(0, Anchor::seq)];
     let sought = VerifyQuery {
         roots_at: &sizes,
@@ -99,9 +94,19 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
         events_of: &[CheckpointKeyRotated::KIND, SnapshotTaken::KIND],
         checked: options.checked,
     };
-    let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
+    let verified = match options.config.map(|config| &config.ledger.engine) {
+        Some(LedgerEngine::Postgresql(settings)) => {
+            let keys = ledger.zip(keys.as_ref());
+            in_database(settings, &dir, keys.map(|(ledger, keys)| ExpectedLedger { ledger, keys }), sought)?
+        }
+        Some(LedgerEngine::Files) | None => in_files(&dir, ledger, keys.as_ref(), sought)?,
+    };
     if verified.entries() == 0 {
-        let why = format!("`{}` contains no ledger entry", dir.display());
+        let place = match options.config.map(|config| &config.ledger.engine) {
+            Some(LedgerEngine::Postgresql(settings)) => format!("the database `{}`", settings.database),
+            Some(LedgerEngine::Files) | None => format!("`{}`", dir.display()),
+        };
+        let why = format!("{place} contains no ledger entry");
         return Err(CommandFailure::new(code::LEDGER_EMPTY).because(why));
     }
     if let (Some(checkpoint), Some((note, trusted))) = (&checkpoint, note) {
@@ -116,6 +121,36 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
         End::Unfinished(_) | End::Open | End::Closed => None,
     };
     Ok(VerifiedLedger { verified, checkpoint, opened: keys.is_some(), unfinished })
+}
+
+/// Verifies the files in `dir`.
+fn in_files(
+    dir: &Path,
+    ledger: Option<LedgerId>,
+    keys: Option<&DeltaKeys>,
+    sought: VerifyQuery<'_>,
+) -> Result<Verified, CommandFailure> {
+    if !dir.is_dir() {
+        let why = format!("there is no ledger: `{}` is not a directory", dir.display());
+        return Err(CommandFailure::new(code::FILE_UNUSABLE)
+            .because(why)
+            .mended_by("check the path of the data directory"));
+    }
+    verify_ledger(&HostLayer::existing(dir), ledger, keys, sought).map_err(|error| refused(&error))
+}
+
+/// Verifies the entries in the database; the snapshots are in `dir`.
+fn in_database(
+    settings: &DatabaseSettings,
+    dir: &Path,
+    expected: Option<ExpectedLedger<'_>>,
+    sought: VerifyQuery<'_>,
+) -> Result<Verified, CommandFailure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entries = DatabaseEntries::open(database_target(settings, &clock)?);
+    let entries = entries.map_err(|fault| refused(&VerifyError::Database(fault.to_string())))?;
+    verify_rows(entries.reader().as_ref(), entries.head(), &HostLayer::existing(dir), expected, sought)
+        .map_err(|error| refused(&error))
 }
 
 /// The configuration of the ledger, if the command names one.
@@ -213,6 +248,9 @@ fn refused(error: &VerifyError) -> CommandFailure {
         VerifyError::Older { .. } => CommandFailure::new(code::DATA_OLDER).because(error.to_string()),
         VerifyError::KeyMissing { .. } => {
             CommandFailure::new(code::KEYRING_OUTDATED).because(error.to_string())
+        }
+        VerifyError::Database(_) => {
+            CommandFailure::new(code::LEDGER_DATABASE_UNUSABLE).because(error.to_string())
         }
         VerifyError::Io { .. } => files_failed(error),
     }

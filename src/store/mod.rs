@@ -31,7 +31,7 @@ pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use error::{RecordError, StoreError};
 pub use handle::Store;
 pub use lock_mark::lock_mark;
-pub use open::{OnLostEntries, StoreOptions, delta_keys};
+pub use open::{LedgerPlace, OnLostEntries, OpenLog, StoreOptions, delta_keys};
 pub use revocation::{ConflictDecision, DecideOnConflict, OnConflict, PendingRecord, RevocationOutcome};
 pub use snapshot::SnapshotTaken;
 pub use withheld::Settled;

@@ -35,8 +35,28 @@ pub struct StoreOptions {
     pub segment_bytes: u64,
     /// The build, which reads only its own snapshots.
     pub build: Build,
+    /// Where the entries of the ledger are durable.
+    pub place: LedgerPlace,
     /// What to do when the index has seen entries that the ledger no longer has.
     pub on_lost_entries: OnLostEntries,
+}
+
+/// Where the entries of a ledger are durable.
+#[derive(Clone, Debug)]
+pub enum LedgerPlace {
+    /// In files below the data directory.
+    Files,
+    /// In a log elsewhere; snapshots and indexes are below the data directory.
+    Elsewhere(Arc<dyn OpenLog>),
+}
+
+/// What opens a log.
+pub trait OpenLog: std::fmt::Debug + Send + Sync {
+    /// A log that is not claimed yet.
+    ///
+    /// # Errors
+    /// The system gives no thread or file.
+    fn open_log(&self) -> std::io::Result<Box<dyn Log>>;
 }
 
 /// The operator's word on acknowledged entries that are gone.
@@ -55,9 +75,15 @@ impl<W: StoredState> Store<W> {
     /// # Errors
     /// [`StoreError`]; nothing was changed then, except that a broken index has been moved aside.
     pub fn open(options: &StoreOptions, keyring: &Keyring) -> Result<(Self, OpenReport), StoreError> {
-        ledger_is_there(options)?;
-        let layer = ledger_layer(options)?;
-        Self::open_on(options, keyring, Box::new(FileLog::new(layer, options.segment_bytes, RESERVE_BYTES)))
+        let log: Box<dyn Log> = match &options.place {
+            LedgerPlace::Files => {
+                ledger_is_there(options)?;
+                let layer = ledger_layer(options)?;
+                Box::new(FileLog::new(layer, options.segment_bytes, RESERVE_BYTES))
+            }
+            LedgerPlace::Elsewhere(place) => place.open_log()?,
+        };
+        Self::open_on(options, keyring, log)
     }
 
     /// Opens the ledger in `log`; what else there is, is below `options.data_dir`.

@@ -45,6 +45,31 @@ pub struct AdoptOutput {
     pub lock: u64,
 }
 
+/// `keyward ledger prepare -o json`
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerPreparedOutput {
+    pub database: String,
+    /// The broker's role.
+    pub role: String,
+}
+
+/// `keyward ledger move -o json`
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerMovedOutput {
+    /// `files` or `postgresql`.
+    pub to: String,
+    pub entries: u64,
+    /// The entries that this command has copied; an earlier one had copied the others.
+    pub copied: u64,
+    /// The root of the Merkle tree over all entries.
+    pub root: String,
+    /// The directory with the files that the broker does not use any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+}
+
 /// `keyward verify -o json`
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -9,7 +9,9 @@ use keyward::base::{SystemClock, SystemEntropy, Timestamp};
 use keyward::index::IndexTree;
 use keyward::keyring::{Keyring, SlotKey};
 use keyward::ledger::{Build, Key, Kind};
-use keyward::store::{At, Change, Event, OnLostEntries, Projection, Store, StoreOptions, StoredState};
+use keyward::store::{
+    At, Change, Event, LedgerPlace, OnLostEntries, Projection, Store, StoreOptions, StoredState,
+};
 
 #[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Notes;
@@ -73,6 +75,7 @@ async fn a_record_committed_after_an_accepted_loss_is_read() {
                 entropy: Arc::new(SystemEntropy),
                 segment_bytes: 1 << 20,
                 build: Build::Executable,
+                place: LedgerPlace::Files,
                 on_lost_entries: on,
             },
             &ring,

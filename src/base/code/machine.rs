@@ -207,6 +207,12 @@ super::codes! {
     TRUST_DOMAIN_CHANGED "trust_domain_changed" NotStarted:
         "`trust_domain` in the configuration is not the one of this broker",
         "set `trust_domain` back: every certificate contains it, and it cannot change";
+    LEDGER_DATABASE_UNUSABLE "ledger_database_unusable" NotStarted:
+        "the ledger's database cannot be used",
+        "check the settings of the database in `[ledger]`, and the database: docs/how-to/postgresql-ledger.md";
+    LEDGER_NOT_MOVED "ledger_not_moved" Local:
+        "the ledger was not moved; it is where it was",
+        "correct what the message names, and repeat the command: it continues where it ended";
     STORE_FAILED "store_failed" NotStarted:
         "the broker cannot open its data",
         "check the data directory, its disk and its permissions";

@@ -144,7 +144,7 @@ mod tests {
     use crate::base::{Stopwatch, SystemClock, SystemEntropy, Timestamp};
     use crate::keyring::{Keyring, SlotKey};
     use crate::ledger::{Build, Kind};
-    use crate::store::{Change, Event, OnLostEntries, StoreOptions};
+    use crate::store::{Change, Event, LedgerPlace, OnLostEntries, StoreOptions};
     use crate::wire::EntryField;
 
     #[derive(serde::Serialize)]
@@ -167,6 +167,7 @@ mod tests {
             entropy: Arc::new(SystemEntropy),
             segment_bytes: 1 << 20,
             build: Build::Executable,
+            place: LedgerPlace::Files,
             on_lost_entries: OnLostEntries::Refuse,
         };
         Store::open(&options, &ring).unwrap().0

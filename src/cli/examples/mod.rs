@@ -32,6 +32,17 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "keyward evidence inc_06h2htbrfhs6388gu9e2l31ivk --out incident.zip",
         ],
     ),
+    (
+        "ledger prepare",
+        [
+            "keyward ledger prepare --owner keyward_owner --password-file owner.password",
+            "keyward ledger prepare --owner keyward_owner --password-file owner.password --config /srv/keyward.toml",
+        ],
+    ),
+    (
+        "ledger move",
+        ["keyward ledger move --to postgresql", "keyward ledger move --to files --config /srv/keyward.toml"],
+    ),
     ("slot list", ["keyward slot list", "keyward slot list --config /srv/keyward.toml -o json"]),
     ("slot add", ["keyward slot add --passphrase", "keyward slot add --shares 5 --threshold 3"]),
     ("slot confirm", ["keyward slot confirm", "keyward slot confirm --config /srv/keyward.toml"]),

@@ -85,6 +85,22 @@ const SHARED_NAMES: [&str; 2] = ["generate", "http"];
 /// Other names of kinds of upstream and their libraries.
 const OTHER_NAMES: [&str; 2] = ["postgres", "mysql"];
 
+/// What is about the ledger's own database, which is PostgreSQL too. Reviewed: none of it knows an upstream.
+const OF_THE_LEDGER: &[&str] = &[
+    "src/app/ledger_place.rs",
+    "src/base/code/machine.rs",
+    "src/cli/examples/mod.rs",
+    "src/cli/ledger_args.rs",
+    "src/config/database.rs",
+    "src/config/engine.rs",
+    "src/config/tests.rs",
+    "src/database/",
+    "src/offline/host_checks.rs",
+    "src/offline/ledger_check.rs",
+    "src/offline/ledger_move.rs",
+    "src/wire/host_outputs.rs",
+];
+
 /// The fields of drivers' declarations that no other use has in these rooms.
 const DRIVER_FIELDS: [&str; 4] = ["host", "port", "database", "ca"];
 
@@ -105,7 +121,9 @@ pub(super) fn drivers(sources: &[Source], kinds: &BTreeSet<String>) -> Vec<Strin
     let names: Vec<&str> = own.chain(OTHER_NAMES).collect();
     for source in sources.iter().filter(|source| source.room() != Some("upstream")) {
         let raw = source.raw.to_ascii_lowercase();
-        let named = names.iter().find_map(|name| Some((*name, raw.find(name)?)));
+        let is_ledgers = OF_THE_LEDGER.iter().any(|path| source.path.starts_with(path));
+        let mut foreign = names.iter().filter(|name| !(is_ledgers && name.starts_with("postgres")));
+        let named = foreign.find_map(|name| Some((*name, raw.find(name)?)));
         findings.extend(named.map(|(name, at)| source.finding(at, &format!("names the driver `{name}`"))));
         if OPAQUE_TO.iter().any(|folder| source.path.starts_with(folder)) {
             for field in DRIVER_FIELDS {

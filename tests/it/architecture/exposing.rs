@@ -47,6 +47,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/crypto/recipient.rs",
     "src/crypto/shamir.rs",
     "src/crypto/signing.rs",
+    "src/database/target.rs",
     "src/http/routes/form.rs",
     "src/http/routes/host.rs",
     "src/http/routes/identity.rs",

@@ -59,7 +59,7 @@ pub(crate) struct HostBed {
 
 #[derive(Debug)]
 pub(crate) struct Site {
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     entropy: Arc<Seeded>,
     segment_bytes: u64,
 }

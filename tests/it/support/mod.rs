@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod impostor;
 pub(crate) mod leasing;
 pub(crate) mod ledger_bed;
+pub(crate) mod ledger_database;
 pub(crate) mod mariadb;
 pub(crate) mod openssl;
 pub(crate) mod ordeal;

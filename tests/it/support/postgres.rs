@@ -2,6 +2,8 @@
 //! directory of its own, run by a user without privileges. It asks for passwords by SCRAM, shows a
 //! certificate, and logs every statement.
 
+mod standby;
+
 use std::fs::{self, File};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;

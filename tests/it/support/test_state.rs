@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyward::base::{SystemClock, SystemEntropy, Timestamp};
 use keyward::keyring::{Keyring, SlotKey};
 use keyward::ledger::{Build, Key};
-use keyward::store::{At, OnLostEntries, Projection, StoreOptions, StoredState};
+use keyward::store::{At, LedgerPlace, OnLostEntries, Projection, StoreOptions, StoredState};
 
 /// Two numbers that are always the same, and one thing that can be denied.
 #[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
@@ -88,6 +88,7 @@ pub(crate) fn new_store(directory: &Path) -> (Keyring, StoreOptions) {
         entropy: Arc::new(SystemEntropy),
         segment_bytes: 1 << 20,
         build: Build::Executable,
+        place: LedgerPlace::Files,
         on_lost_entries: OnLostEntries::Refuse,
     };
     (ring, options)

@@ -22,7 +22,7 @@ use keyward::registry::{
     self, Access, AgentInvited, AgentSpec, Capability, CertificateRecorded, DeclarationsApplied, Delivery,
     InstanceEnrolled, Role,
 };
-use keyward::store::{Change, OnLostEntries, Store, StoreOptions};
+use keyward::store::{Change, LedgerPlace, OnLostEntries, Store, StoreOptions};
 use keyward::token::TokenMinted;
 use tokio::task::JoinSet;
 
@@ -58,6 +58,7 @@ fn open(config: &Path) -> Result<Store<World>, Failed> {
         entropy: Arc::new(SystemEntropy),
         segment_bytes: SEGMENT_BYTES,
         build: Build::Executable,
+        place: LedgerPlace::Files,
         on_lost_entries: OnLostEntries::Refuse,
     };
     Ok(Store::open(&options, &keyring)?.0)

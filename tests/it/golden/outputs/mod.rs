@@ -95,6 +95,7 @@ fn a_field_that_no_schema_describes_is_noticed() {
 fn every_verb_prints_json_as_its_schema_says() {
     let mut recorder = Recorder::new(&closed(document()));
     runs::on_a_stopped_broker(&mut recorder);
+    runs::on_a_database(&mut recorder);
     runs::without_a_broker(&mut recorder);
     runs::on_a_running_broker(&mut recorder);
     let never: Vec<&str> =

@@ -91,6 +91,8 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("lease renew", &[of::<wire::LeaseRenewalAnswer>]),
     ("lease retry", &[of::<wire::EndedLeasesAnswer>]),
     ("lease revoke", &[of::<wire::EndedLeasesAnswer>]),
+    ("ledger move", &[of::<wire::LedgerMovedOutput>]),
+    ("ledger prepare", &[of::<wire::LedgerPreparedOutput>]),
     ("lift", &[of::<wire::LiftedAnswer>]),
     ("man", &[of::<wire::ManOutput>]),
     ("operator delete", &[of::<wire::OperatorDeletedAnswer>]),

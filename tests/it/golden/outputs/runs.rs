@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::recorder::Recorder;
 use crate::approval_keys::commands::{PROMPT, WORDS};
 use crate::golden::world::World;
+use crate::ledger_move::Moving;
 use crate::support::process::{KEYWARD, Process};
 use crate::support::terminal::TypedCommand;
 use crate::support::webhook::Mood;
@@ -50,6 +51,20 @@ pub(super) fn on_a_stopped_broker(recorder: &mut Recorder) {
     let shares = run("slot list", &on(&[]), b"");
     assert!(shares["items"].as_array().unwrap().iter().any(|slot| slot["threshold"] == 2), "{shares}");
     assert_eq!(recorder.refused(&process, "nobody", &["whoami"]), "no_identity");
+}
+
+/// Verbs for a ledger in a database.
+pub(super) fn on_a_database(recorder: &mut Recorder) {
+    let moving = Moving::begin();
+    moving.configure();
+    let (process, config) = (&moving.process, moving.process.config());
+    let password = process.path("owner.password").display().to_string();
+    let mut run = |verb: &str, args: &[&str]| {
+        recorder.run(process, "operator", verb, &on_host(args, &config));
+    };
+    run("ledger prepare", &["--owner", "keyward_owner", "--password-file", &password]);
+    run("ledger move", &["--to", "postgresql"]);
+    run("ledger move", &["--to", "files"]);
 }
 
 /// Declarations, and cases of a policy test on them.

@@ -1,0 +1,166 @@
+use std::io;
+use std::sync::Arc;
+
+use super::fault::DatabaseFault;
+use super::head::EntryMark;
+use super::log_use::LogUse;
+use super::reader::{HOLDER, PostgresReader, READ_OF_COMMAND, READ_OF_REQUEST, Reading, entry_of};
+use super::rows::{BatchRows, EntryRow};
+use super::target::DatabaseTarget;
+use super::trouble::Trouble;
+use super::worker::Worker;
+use super::writer::{Claim, Writer};
+use crate::crypto::Digest;
+use crate::ledger::{
+    BatchId, BatchNeed, Entry, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError, Replay,
+    VerifyError,
+};
+use crate::store::OpenLog;
+
+/// A log in PostgreSQL: one row for each entry, and a row for the head, whose lock orders the batches.
+///
+/// An acknowledged entry is on the disk of the primary and of a synchronous standby, if the database has any. One broker
+/// at a time may write.
+#[derive(Debug)]
+pub struct PostgresLog {
+    writer: Worker<Writer>,
+    reader: Arc<Worker<Reading>>,
+    purpose: LogUse,
+}
+
+impl PostgresLog {
+    /// The log in the database of `target`, with which nothing is connected yet.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(target: DatabaseTarget, purpose: LogUse) -> io::Result<Self> {
+        let limit = match purpose {
+            LogUse::Serve => READ_OF_REQUEST,
+            LogUse::TakeBack | LogUse::MoveAway => READ_OF_COMMAND,
+        };
+        let reader = Worker::start("ledger-reads", Reading::new(target.clone(), limit))?;
+        let writer = Worker::start("ledger-writes", Writer::new(target))?;
+        Ok(Self { writer, reader: Arc::new(reader), purpose })
+    }
+
+    fn page(&self, from: u64, through: u64) -> Result<Vec<EntryRow>, VerifyError> {
+        let asked = self.writer.ask(move |runtime, writer| runtime.block_on(writer.page(from, through)));
+        asked.unwrap_or(Err(DatabaseFault::Lost)).map_err(unreadable)
+    }
+}
+
+impl OpenLog for DatabaseTarget {
+    fn open_log(&self) -> io::Result<Box<dyn Log>> {
+        Ok(Box::new(PostgresLog::new(self.clone(), LogUse::Serve)?))
+    }
+}
+
+/// The failure of a log whose thread has panicked.
+fn gone<T>() -> Result<T, Trouble> {
+    Err(Trouble::Stop("the thread of the ledger's database has panicked".to_owned()))
+}
+
+impl Log for PostgresLog {
+    fn claim(&mut self, context: LogContext) -> Result<(), OpenError> {
+        let claim = Claim { ledger: context.ledger, writer: context.writer_session(), purpose: self.purpose };
+        let closing = context.closing.clone();
+        let claimed = self.writer.ask(move |runtime, writer| runtime.block_on(writer.claim(claim, closing)));
+        match claimed.unwrap_or(Err(DatabaseFault::Lost)) {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(unreadable(fault).into()),
+        }
+    }
+
+    fn stored(&self, seq: u64) -> Result<Option<Entry>, VerifyError> {
+        let row = self.page(seq, seq)?.into_iter().next();
+        row.map(|row| entry_of(&row, seq).map_err(|what| damaged(seq, what))).transpose()
+    }
+
+    fn replay(&mut self, replay: &mut Replay<'_>) -> Result<LogReport, OpenError> {
+        let newest = self.writer.ask(|_, writer| writer.seen()).unwrap_or(EntryMark::NONE);
+        let mut next = replay.head().seq.saturating_add(1);
+        let mut batch = Vec::new();
+        while next <= newest.seq {
+            let rows = self.page(next, newest.seq)?;
+            if rows.is_empty() {
+                return Err(damaged(next, "it is missing").into());
+            }
+            for row in rows {
+                let entry = entry_of(&row, next).map_err(|what| damaged(next, what))?;
+                next = next.saturating_add(1);
+                let is_last = entry.batch.is_last;
+                if is_last && next > newest.seq && entry.node() != newest.node {
+                    return Err(damaged(entry.seq, "the head of the ledger names another entry").into());
+                }
+                batch.push(entry);
+                if is_last {
+                    let checked = replay.check(std::mem::take(&mut batch), HOLDER)?;
+                    replay.take(checked)?;
+                }
+            }
+        }
+        if batch.is_empty() {
+            return Ok(LogReport::default());
+        }
+        Err(damaged(newest.seq, "the group commit that it belongs to is not whole").into())
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(PostgresReader(Arc::clone(&self.reader)))
+    }
+
+    /// Nobody else writes, so there is never an entry of others.
+    fn begin(&mut self, _after: u64, _need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
+        let begun = self.writer.ask(|runtime, writer| runtime.block_on(writer.begin()));
+        begun.unwrap_or_else(gone)?;
+        Ok(Vec::new())
+    }
+
+    fn release(&mut self) {
+        self.writer.ask(|runtime, writer| runtime.block_on(writer.release()));
+    }
+
+    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure> {
+        let Some(last) = batch.last() else { return Ok(()) };
+        let (rows, last) = (BatchRows::of(batch), EntryMark { seq: last.seq, node: last.node() });
+        let committed = self.writer.ask(move |runtime, writer| runtime.block_on(writer.commit(rows, last)));
+        Ok(committed.unwrap_or_else(gone)?)
+    }
+
+    fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogFailure> {
+        let first = batch.first_seq;
+        let found = self.writer.ask(move |runtime, writer| runtime.block_on(writer.look_up(first)));
+        let Some(row) = found.unwrap_or_else(gone)? else { return Ok(false) };
+        match entry_of(&row, first) {
+            Ok(entry) if batch.is(&entry) => Ok(true),
+            Ok(_) => Err(LogFailure::Stopped("another batch stands in its place".to_owned())),
+            Err(what) => Err(LogFailure::Stopped(what.to_owned())),
+        }
+    }
+
+    fn idle(&mut self, _after: u64) -> Result<Vec<Entry>, LogFailure> {
+        let probed = self.writer.ask(|runtime, writer| runtime.block_on(writer.probe()));
+        probed.unwrap_or_else(gone)?;
+        Ok(Vec::new())
+    }
+
+    /// On a full disk of the server, revocations are refused too.
+    fn has_reserve(&self) -> bool {
+        false
+    }
+
+    fn close(&mut self, _head: Head, _node: Digest) {
+        let closed = self.writer.ask(|runtime, writer| runtime.block_on(writer.close()));
+        if let Err(fault) = closed.unwrap_or(Err(DatabaseFault::Lost)) {
+            tracing::warn!(%fault, "the ledger could not be marked as closed in the database");
+        }
+    }
+}
+
+fn unreadable(fault: DatabaseFault) -> VerifyError {
+    VerifyError::Database(fault.to_string())
+}
+
+fn damaged(seq: u64, what: &str) -> VerifyError {
+    VerifyError::Damaged { seq, segment: HOLDER.to_owned(), what: what.to_owned() }
+}

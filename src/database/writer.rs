@@ -1,0 +1,311 @@
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_postgres::types::Type;
+
+use super::checks::{NOT_REPLICATED, check, is_replicated};
+use super::fault::DatabaseFault;
+use super::head::{EntryMark, HeadRow};
+use super::log_use::LogUse;
+use super::rows::{BatchRows, EntryRow, PAGE_ENTRIES, page, row_number};
+use super::session::{CommitOutcome, Session};
+use super::target::DatabaseTarget;
+use super::trouble::Trouble;
+use crate::base::encoding::hex;
+use crate::base::{LedgerId, Stopwatch};
+use crate::ledger::Closing;
+
+/// The writer's side of the database. One writer session may write at a time: the head row names it, so that one which
+/// was paused or cut off while another broker took over writes nothing any more.
+pub(super) struct Writer {
+    target: DatabaseTarget,
+    session: Option<Session>,
+    claim: Option<Claim>,
+    closing: Closing,
+    /// The newest entry that this writer knows of. The head never goes back behind it.
+    seen: EntryMark,
+}
+
+/// What this writer is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) ledger: LedgerId,
+    /// The salt of the writer session.
+    pub(super) writer: [u8; 32],
+    /// What the log is opened for.
+    pub(super) purpose: LogUse,
+}
+
+/// How long a start waits for the session of a broker that has just ended.
+const CLAIM: Duration = Duration::from_secs(10);
+const CLAIM_EVERY: Duration = Duration::from_millis(100);
+/// Pause between two attempts to look up a batch.
+const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+/// Longest wait of a close.
+const CLOSE: Duration = Duration::from_secs(5);
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+/// A write that changes nothing: once it is acknowledged, the standbys have all that was there before it.
+const CONFIRM: &str = "UPDATE keyward.head SET confirmations = confirmations + 1";
+
+/// The head moves only from the entry that the batch was numbered after, and only for the writer that holds it.
+const INSERT: &str = "WITH moved AS (UPDATE keyward.head SET seq = $3, node = $4 WHERE seq = $5 AND writer = $6 RETURNING seq) \
+     INSERT INTO keyward.entries (seq, entry) \
+     SELECT added.seq, added.entry FROM moved, unnest($1, $2) AS added (seq, entry)";
+
+impl Writer {
+    pub(super) fn new(target: DatabaseTarget) -> Self {
+        let closing = Closing::default();
+        Self { target, session: None, claim: None, closing, seen: EntryMark::NONE }
+    }
+
+    /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
+    pub(super) async fn claim(&mut self, claim: Claim, closing: Closing) -> Result<(), DatabaseFault> {
+        self.closing = closing;
+        let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
+        let mut session = Session::open(&self.target).await?;
+        check(&mut session, self.target.replication).await?;
+        let waited = Stopwatch::start();
+        while !lock(&mut session, claim.ledger).await? {
+            if waited.elapsed() > CLAIM {
+                return unusable("another broker uses the ledger in the database: stop it first");
+            }
+            sleep(CLAIM_EVERY).await;
+        }
+        let head = lock_head(&mut session).await?;
+        // An interrupted `keyward init` has left nothing but its id.
+        if head.newest.seq > 0 && head.ledger.is_some_and(|ledger| ledger != claim.ledger) {
+            return unusable("the database holds the ledger of another broker");
+        }
+        let state = match claim.purpose.begins_with(head.state, head.newest.seq) {
+            Ok(state) => state.number(),
+            Err(why) => return unusable(why),
+        };
+        let (ledger, writer) = (hex(claim.ledger.as_bytes()), hex(&claim.writer));
+        let claimed = format!(
+            "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), state = {state}"
+        );
+        session.send(&claimed).await?;
+        if session.commit(self.target.replication, &self.closing).await == CommitOutcome::Unknown {
+            return Err(DatabaseFault::Lost);
+        }
+        (self.session, self.claim, self.seen) = (Some(session), Some(claim), head.newest);
+        Ok(())
+    }
+
+    /// The newest entry.
+    pub(super) const fn seen(&self) -> EntryMark {
+        self.seen
+    }
+
+    /// A page of entries.
+    pub(super) async fn page(&mut self, from: u64, through: u64) -> Result<Vec<EntryRow>, DatabaseFault> {
+        page(self.session.as_mut().ok_or(DatabaseFault::Lost)?, from, through, PAGE_ENTRIES).await
+    }
+
+    /// Locks the head for a batch.
+    pub(super) async fn begin(&mut self) -> Result<(), Trouble> {
+        // The server may have ended a session that was not used for a while: once, that is no trouble.
+        let was_open = self.session.as_ref().is_some_and(Session::is_usable);
+        let begun = self.try_begin().await;
+        let is_open = self.session.as_ref().is_some_and(Session::is_usable);
+        if was_open && !is_open && matches!(begun, Err(Trouble::Again(_))) {
+            return self.try_begin().await;
+        }
+        begun
+    }
+
+    async fn try_begin(&mut self) -> Result<(), Trouble> {
+        let head = lock_head(self.session().await?).await?;
+        let checked = self.check_head(&head).and_then(|()| {
+            if head.newest == self.seen { Ok(()) } else { Err(Trouble::Stop(ANOTHER_WRITER.to_owned())) }
+        });
+        if checked.is_err() {
+            self.release().await;
+        }
+        checked
+    }
+
+    /// Ends the transaction, and frees the head.
+    pub(super) async fn release(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.roll_back().await;
+        }
+    }
+
+    /// Makes a batch durable; `last` is its last entry.
+    pub(super) async fn commit(&mut self, batch: BatchRows, last: EntryMark) -> Result<(), Trouble> {
+        let lost = || Trouble::Again(DatabaseFault::Lost);
+        let claim = self.claim.ok_or_else(lost)?;
+        let session = self.session.as_mut().filter(|session| session.is_usable()).ok_or_else(lost)?;
+        let (replication, closing) = (self.target.replication, self.closing.clone());
+        let (seq, before) = (row_number(last.seq), row_number(self.seen.seq));
+        let (node, writer) = (last.node.as_bytes().as_slice(), claim.writer.as_slice());
+        let inserted = session
+            .execute(
+                INSERT,
+                &[
+                    (&batch.seqs, Type::INT8_ARRAY),
+                    (&batch.stored, Type::BYTEA_ARRAY),
+                    (&seq, Type::INT8),
+                    (&node, Type::BYTEA),
+                    (&before, Type::INT8),
+                    (&writer, Type::BYTEA),
+                ],
+            )
+            .await;
+        let inserted = match inserted {
+            Ok(rows) if rows == batch.seqs.len() as u64 => Ok(()),
+            Ok(_) => Err(Trouble::Stop(ANOTHER_WRITER.to_owned())),
+            // No COMMIT was sent: the server drops what it has of the batch.
+            Err(fault) => Err(fault.into()),
+        };
+        if inserted.is_err() {
+            session.roll_back().await;
+            return inserted;
+        }
+        match session.commit(replication, &closing).await {
+            CommitOutcome::Committed => {
+                self.seen = last;
+                Ok(())
+            }
+            CommitOutcome::Unknown => Err(Trouble::Unknown),
+        }
+    }
+
+    /// The entry `seq`, with which a batch of unknown outcome begins, if that was committed; otherwise it never will be.
+    ///
+    /// The lock of the head proves that no COMMIT of the batch is under way, and the acknowledged write that the server
+    /// is the primary, and that a standby has what was looked up.
+    pub(super) async fn look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
+        let mut has_warned = false;
+        loop {
+            let done = self.try_look_up(seq).await;
+            let goes_on = matches!(done, Err(Trouble::Again(_) | Trouble::Full));
+            if !goes_on || self.closing.has_begun() {
+                return done;
+            }
+            if !has_warned {
+                tracing::warn!(
+                    ?done,
+                    "the database has not said yet whether the newest entries were committed"
+                );
+            }
+            has_warned = true;
+            self.session = None;
+            sleep(LOOK_UP_EVERY).await;
+        }
+    }
+
+    async fn try_look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
+        let head = lock_head(self.session().await?).await?;
+        if let Err(trouble) = self.check_head(&head) {
+            self.release().await;
+            return Err(trouble);
+        }
+        let (replication, closing) = (self.target.replication, self.closing.clone());
+        let session = self.session().await?;
+        let found = page(session, seq, seq, 1).await?.into_iter().next();
+        session.send(CONFIRM).await?;
+        if session.commit(replication, &closing).await == CommitOutcome::Unknown {
+            return Err(Trouble::Again(DatabaseFault::Lost));
+        }
+        if found.is_none() && head.newest != self.seen {
+            return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+        }
+        self.seen = head.newest;
+        Ok(found)
+    }
+
+    /// A write without an entry.
+    pub(super) async fn probe(&mut self) -> Result<(), Trouble> {
+        self.begin().await?;
+        let (replication, closing) = (self.target.replication, self.closing.clone());
+        let session = self.session().await?;
+        if let Err(fault) = session.send(CONFIRM).await {
+            session.roll_back().await;
+            return Err(fault.into());
+        }
+        match session.commit(replication, &closing).await {
+            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
+        }
+    }
+
+    /// Notes that the ledger is closed in good order, unless the database does not answer, and where it is continued.
+    pub(super) async fn close(&mut self) -> Result<(), DatabaseFault> {
+        let (Some(claim), Some(session)) = (self.claim.take(), &mut self.session) else { return Ok(()) };
+        let (writer, state) = (hex(&claim.writer), claim.purpose.ends_with().number());
+        let closed = format!(
+            "UPDATE keyward.head SET writer = NULL, state = {state} WHERE writer = decode('{writer}', 'hex')"
+        );
+        let closed = tokio::time::timeout(CLOSE, session.send(&closed)).await;
+        self.session = None;
+        closed.unwrap_or(Err(DatabaseFault::Slow)).map(drop)
+    }
+
+    /// A session that holds the lock of the ledger.
+    async fn session(&mut self) -> Result<&mut Session, Trouble> {
+        let is_usable = self.session.as_ref().is_some_and(Session::is_usable);
+        if !is_usable {
+            self.session = None;
+            let mut session = Session::open(&self.target).await?;
+            if let Some(claim) = self.claim
+                && !lock(&mut session, claim.ledger).await?
+            {
+                let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+                if head.writer != Some(claim.writer) {
+                    return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+                }
+                let why = "the server has not noticed yet that the broker's former session has ended";
+                return Err(Trouble::Again(DatabaseFault::Unusable(why.to_owned())));
+            }
+            self.session = Some(session);
+        }
+        self.session.as_mut().ok_or(Trouble::Again(DatabaseFault::Lost))
+    }
+
+    /// Refuses a head that is not the continuation of what this writer knows.
+    fn check_head(&self, head: &HeadRow) -> Result<(), Trouble> {
+        let stop = |why: &str| Err(Trouble::Stop(why.to_owned()));
+        let claim = self.claim.ok_or(Trouble::Again(DatabaseFault::Lost))?;
+        if head.newest.seq < self.seen.seq || (head.newest.seq == self.seen.seq && head.newest != self.seen) {
+            return Err(Trouble::Stop(format!(
+                "the ledger in the database ends at entry {}, and does not continue entry {}, which the broker has \
+                 acknowledged: entries are lost",
+                head.newest.seq, self.seen.seq
+            )));
+        }
+        if head.ledger != Some(claim.ledger) {
+            return stop("the database holds the ledger of another broker");
+        }
+        if head.writer != Some(claim.writer) {
+            return stop(ANOTHER_WRITER);
+        }
+        if !is_replicated(&head.standbys, self.target.replication) {
+            return Err(Trouble::Again(DatabaseFault::Unusable(NOT_REPLICATED.to_owned())));
+        }
+        Ok(())
+    }
+}
+
+const ANOTHER_WRITER: &str = "another broker has taken over the ledger in the database";
+
+/// Takes the lock that tells a running broker from one that has ended. The session holds it to its end.
+async fn lock(session: &mut Session, ledger: LedgerId) -> Result<bool, DatabaseFault> {
+    let [.., a, b, c, d, e, f, g, h] = *ledger.as_bytes();
+    let key = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let rows = session.send(&format!("SELECT pg_try_advisory_lock({key})")).await?;
+    Ok(rows.last().and_then(|row| row.try_get(0).ok().flatten()) == Some("t"))
+}
+
+/// Begins a transaction that holds the head.
+async fn lock_head(session: &mut Session) -> Result<HeadRow, DatabaseFault> {
+    let locked = session.send(&format!("{BEGIN}; {} FOR UPDATE", HeadRow::SELECT)).await;
+    let head = locked.and_then(|rows| HeadRow::read(&rows));
+    if head.is_err() {
+        session.roll_back().await;
+    }
+    head
+}

@@ -1,0 +1,137 @@
+//! Ledgers on a real PostgreSQL with a synchronous standby.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use keyward::base::{ManualClock, Sensitive, SystemClock};
+use keyward::config::{DatabaseHost, Replication};
+use keyward::database::{DatabaseFault, DatabaseTarget, LogUse, PostgresLog, prepare_database};
+use keyward::ledger::{Follower, Ledger, OpenError};
+use keyward::pki::certificates_from_pem;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+use super::ledger_bed::{Bed, Site};
+use super::postgres::{Postgres, Release};
+use super::unsynced::Disk;
+
+/// The passwords of the owner of the schema, and of the broker's role.
+const OWNER_PASSWORD: &str = "the-owners-own";
+pub(crate) const BROKER_PASSWORD: &str = "the-brokers-own";
+
+/// A server and its standby, which every COMMIT waits for.
+pub(crate) struct Pair {
+    pub(crate) primary: Postgres,
+    pub(crate) standby: Postgres,
+    databases: AtomicU32,
+}
+
+impl Pair {
+    pub(crate) fn start() -> Self {
+        let primary = Postgres::start_bare(Release::Debian);
+        let standby = primary.add_standby();
+        primary.sql(&format!("CREATE ROLE ledger_owner LOGIN PASSWORD '{OWNER_PASSWORD}'"));
+        primary.sql(&format!("CREATE ROLE ledger_broker LOGIN PASSWORD '{BROKER_PASSWORD}'"));
+        primary.sql("GRANT pg_monitor TO ledger_broker");
+        Self { primary, standby, databases: AtomicU32::new(0) }
+    }
+
+    /// One that tests share which do no harm to it. It ends with the last of those that run.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Pair>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let pair = Arc::new(Self::start());
+            *shared = Arc::downgrade(&pair);
+            pair
+        })
+    }
+
+    /// A new database, which the owner of the schema may use.
+    pub(crate) fn new_database(&self) -> String {
+        let name = format!("ledger_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.primary.sql(&format!("CREATE DATABASE {name} OWNER ledger_owner"));
+        name
+    }
+
+    /// The `role` at `database`, on whichever server accepts writes.
+    pub(crate) fn target(&self, database: &str, role: &str, password: &str) -> DatabaseTarget {
+        let host = |server: &Postgres| DatabaseHost { host: "127.0.0.1".to_owned(), port: server.port };
+        DatabaseTarget {
+            hosts: vec![host(&self.primary), host(&self.standby)],
+            database: database.to_owned(),
+            role: role.to_owned(),
+            password: Arc::new(Sensitive::new(password.as_bytes().to_vec())),
+            authorities: certificates_from_pem(&self.primary.ca_pem).unwrap(),
+            replication: Replication::Required,
+            clock: Arc::new(SystemClock::new()),
+            last_good: Arc::default(),
+        }
+    }
+
+    /// The broker's role at `database`.
+    pub(crate) fn broker(&self, database: &str) -> DatabaseTarget {
+        self.target(database, "ledger_broker", BROKER_PASSWORD)
+    }
+
+    /// Makes the schema in `database`.
+    pub(crate) fn prepare(&self, database: &str) -> Result<(), DatabaseFault> {
+        prepare_database(self.target(database, "ledger_owner", OWNER_PASSWORD), "ledger_broker")
+    }
+}
+
+/// What opens ledgers in databases, apart from these.
+pub(crate) struct DatabaseSite(Site);
+
+impl DatabaseSite {
+    pub(crate) fn new() -> Self {
+        Self(Site::new(0))
+    }
+
+    pub(crate) fn open(
+        &self,
+        target: DatabaseTarget,
+        follower: Box<dyn Follower>,
+    ) -> Result<Arc<Ledger>, OpenError> {
+        let options = self.0.options(Disk::default().layer());
+        let log = PostgresLog::new(target, LogUse::Serve).unwrap();
+        Ok(Arc::new(Ledger::open(options, Box::new(log), follower)?.0))
+    }
+}
+
+/// A ledger in a database of its own.
+pub(crate) struct DatabaseBed {
+    pub(crate) pair: Arc<Pair>,
+    pub(crate) database: String,
+    pub(crate) site: DatabaseSite,
+}
+
+impl DatabaseBed {
+    /// One on servers that other tests use too.
+    pub(crate) fn new() -> Self {
+        Self::on(Pair::shared())
+    }
+
+    /// One on these servers.
+    pub(crate) fn on(pair: Arc<Pair>) -> Self {
+        let database = pair.new_database();
+        pair.prepare(&database).unwrap();
+        Self { pair, database, site: DatabaseSite::new() }
+    }
+}
+
+impl Bed for DatabaseBed {
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<Ledger>, OpenError> {
+        self.site.open(self.pair.broker(&self.database), follower)
+    }
+
+    fn clock(&self) -> &Arc<ManualClock> {
+        &self.site.0.clock
+    }
+}
+
+/// The certificate of an authority that issued nothing.
+pub(crate) fn foreign_authority() -> String {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+}
