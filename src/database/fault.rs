@@ -83,6 +83,11 @@ impl DatabaseFault {
         !["57P", "08", "25P03", "25P04", "XX"].iter().any(|start| state.as_str().starts_with(start))
     }
 
+    /// Whether a row of the same number is there already.
+    pub(super) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Refused(state) if state.as_str() == "23505")
+    }
+
     /// Whether the server's disk is full.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Refused(state) if state.as_str() == "53100")
@@ -124,6 +129,7 @@ mod tests {
         for over in ["57P01", "08006", "25P03", "XX000"] {
             assert!(!refused(over).leaves_session(), "{over}");
         }
+        assert!(refused("23505").is_duplicate() && !refused("23503").is_duplicate());
         assert!(refused("53100").is_full() && !refused("53200").is_full());
     }
 }

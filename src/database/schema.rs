@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS keyward.head (
     seq bigint NOT NULL CHECK (seq >= 0),
     node bytea NOT NULL CHECK (length(node) = 32),
     writer bytea CHECK (length(writer) = 32),
+    owner bytea CHECK (length(owner) = 8),
     state smallint NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 2),
     confirmations bigint NOT NULL DEFAULT 0
 );
@@ -42,7 +43,7 @@ pub(super) async fn prepare(target: &DatabaseTarget, broker: &str) -> Result<(),
         "BEGIN;\n{SCHEMA}\
          GRANT USAGE ON SCHEMA keyward TO {role};\n\
          GRANT SELECT, INSERT ON keyward.entries TO {role};\n\
-         GRANT SELECT, UPDATE (ledger, seq, node, writer, state, confirmations) ON keyward.head TO {role};\n\
+         GRANT SELECT, UPDATE (ledger, seq, node, writer, owner, state, confirmations) ON keyward.head TO {role};\n\
          SELECT current_setting('synchronous_standby_names')"
     );
     let rows = session.send(&statements).await?;

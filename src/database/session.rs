@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// Whether synchronous standbys have on their disks what is on the primary's now, or have it soon.
-    async fn is_at_standbys(&mut self) -> bool {
+    pub(super) async fn is_at_standbys(&mut self) -> bool {
         let waited = Stopwatch::start();
         let mut position: Option<String> = None;
         loop {

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 
 use super::checks::{NOT_REPLICATED, check, is_replicated};
+use super::claim::{Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
 use super::log_use::LogUse;
@@ -13,6 +14,7 @@ use super::target::DatabaseTarget;
 use super::trouble::Trouble;
 use crate::base::encoding::hex;
 use crate::base::{LedgerId, Stopwatch};
+use crate::config::Replication;
 use crate::ledger::Closing;
 
 /// The writer's side of the database. One writer session may write at a time: the head row names it, so that one which
@@ -26,22 +28,12 @@ pub(super) struct Writer {
     seen: EntryMark,
 }
 
-/// What this writer is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Claim {
-    pub(super) ledger: LedgerId,
-    /// The salt of the writer session.
-    pub(super) writer: [u8; 32],
-    /// What the log is opened for.
-    pub(super) purpose: LogUse,
-}
-
 /// How long a start waits for the session of a broker that has just ended.
 const CLAIM: Duration = Duration::from_secs(10);
 const CLAIM_EVERY: Duration = Duration::from_millis(100);
 /// Pause between two attempts to look up a batch.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
-/// Longest wait of a close.
+/// Longest wait of a broker's close.
 const CLOSE: Duration = Duration::from_secs(5);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
@@ -61,11 +53,21 @@ impl Writer {
     }
 
     /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
-    pub(super) async fn claim(&mut self, claim: Claim, closing: Closing) -> Result<(), DatabaseFault> {
+    ///
+    /// For read-only mode, and for a copy of a data directory, nothing is claimed or changed.
+    pub(super) async fn claim(
+        &mut self,
+        claim: Claim,
+        closing: Closing,
+    ) -> Result<ClaimOutcome, DatabaseFault> {
         self.closing = closing;
         let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
         let mut session = Session::open(&self.target).await?;
         check(&mut session, self.target.replication).await?;
+        let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+        if claim.purpose == LogUse::Look || !claim.claimant.may_claim(head.claimed_by()) {
+            return self.look(session, claim).await;
+        }
         let waited = Stopwatch::start();
         while !lock(&mut session, claim.ledger).await? {
             if waited.elapsed() > CLAIM {
@@ -74,24 +76,40 @@ impl Writer {
             sleep(CLAIM_EVERY).await;
         }
         let head = lock_head(&mut session).await?;
-        // An interrupted `keyward init` has left nothing but its id.
-        if head.newest.seq > 0 && head.ledger.is_some_and(|ledger| ledger != claim.ledger) {
-            return unusable("the database holds the ledger of another broker");
+        if !claim.claimant.may_claim(head.claimed_by()) {
+            return unusable("another broker has claimed the ledger in the database: stop one of the two");
         }
-        let state = match claim.purpose.begins_with(head.state, head.newest.seq) {
-            Ok(state) => state.number(),
-            Err(why) => return unusable(why),
-        };
+        let state = state_for(claim, &head)?.number();
         let (ledger, writer) = (hex(claim.ledger.as_bytes()), hex(&claim.writer));
+        let owner = hex(&claim.claimant.lock.to_be_bytes());
         let claimed = format!(
-            "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), state = {state}"
+            "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), \
+             owner = decode('{owner}', 'hex'), state = {state}"
         );
         session.send(&claimed).await?;
-        if session.commit(self.target.replication, &self.closing).await == CommitOutcome::Unknown {
-            return Err(DatabaseFault::Lost);
-        }
+        confirm(&mut session, &self.target, &self.closing).await?;
         (self.session, self.claim, self.seen) = (Some(session), Some(claim), head.newest);
-        Ok(())
+        Ok(ClaimOutcome::Claimed)
+    }
+
+    /// Opens the ledger for reading. Entries that no standby has could be lost in a failover, so they are not shown.
+    async fn look(&mut self, mut session: Session, claim: Claim) -> Result<ClaimOutcome, DatabaseFault> {
+        let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
+        if matches!(claim.purpose, LogUse::TakeBack | LogUse::MoveAway) {
+            return unusable(
+                "the broker of another data directory has claimed the ledger in the database: if no other broker will serve \
+                 these data again, run `keyward adopt`, start the broker once, and repeat the move",
+            );
+        }
+        let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+        state_for(claim, &head)?;
+        if self.target.replication == Replication::Required && !session.is_at_standbys().await {
+            return unusable(
+                "no synchronous standby has the newest entries of the ledger yet: connect the standbys, and start again",
+            );
+        }
+        (self.session, self.seen) = (Some(session), head.newest);
+        Ok(ClaimOutcome::ReadOnly)
     }
 
     /// The newest entry.
@@ -158,6 +176,8 @@ impl Writer {
         let inserted = match inserted {
             Ok(rows) if rows == batch.seqs.len() as u64 => Ok(()),
             Ok(_) => Err(Trouble::Stop(ANOTHER_WRITER.to_owned())),
+            // A row beyond the head is none that this ledger has written.
+            Err(fault) if fault.is_duplicate() => Err(Trouble::Stop(BEYOND_THE_HEAD.to_owned())),
             // No COMMIT was sent: the server drops what it has of the batch.
             Err(fault) => Err(fault.into()),
         };
@@ -233,16 +253,26 @@ impl Writer {
         }
     }
 
-    /// Notes that the ledger is closed in good order, unless the database does not answer, and where it is continued.
+    /// Notes that the ledger is closed in good order, and where it is continued. A broker does so unless the database
+    /// does not answer; the end of a move is committed like an entry, because data are put aside after it.
     pub(super) async fn close(&mut self) -> Result<(), DatabaseFault> {
-        let (Some(claim), Some(session)) = (self.claim.take(), &mut self.session) else { return Ok(()) };
+        let (Some(claim), Some(mut session)) = (self.claim.take(), self.session.take()) else {
+            return Ok(());
+        };
         let (writer, state) = (hex(&claim.writer), claim.purpose.ends_with().number());
         let closed = format!(
             "UPDATE keyward.head SET writer = NULL, state = {state} WHERE writer = decode('{writer}', 'hex')"
         );
-        let closed = tokio::time::timeout(CLOSE, session.send(&closed)).await;
-        self.session = None;
-        closed.unwrap_or(Err(DatabaseFault::Slow)).map(drop)
+        if matches!(claim.purpose, LogUse::Serve | LogUse::Look) {
+            let closed = timeout(CLOSE, session.send(&closed)).await;
+            return closed.unwrap_or(Err(DatabaseFault::Slow)).map(drop);
+        }
+        let head = lock_head(&mut session).await?;
+        if head.writer != Some(claim.writer) || head.newest != self.seen {
+            return Err(DatabaseFault::Unusable(ANOTHER_WRITER.to_owned()));
+        }
+        session.send(&closed).await?;
+        confirm(&mut session, &self.target, &self.closing).await
     }
 
     /// A session that holds the lock of the ledger.
@@ -290,6 +320,7 @@ impl Writer {
     }
 }
 
+const BEYOND_THE_HEAD: &str = "the database has an entry after the head of the ledger, which the broker has not written";
 const ANOTHER_WRITER: &str = "another broker has taken over the ledger in the database";
 
 /// Takes the lock that tells a running broker from one that has ended. The session holds it to its end.
