@@ -15,7 +15,7 @@ const PAGE: &str = "how-to/postgresql-ledger.md";
 
 /// A broker with files, and an empty database beside it that is prepared as the page says.
 pub(crate) struct Moving {
-    pair: Pair,
+    pub(crate) pair: Pair,
     pub(crate) process: Process,
     files: String,
 }
@@ -65,7 +65,8 @@ impl Moving {
         shell(self.process.dir.path(), &script, &[])
     }
 
-    fn good(&self, block: usize) -> String {
+    /// What the block of the page with this number prints.
+    pub(crate) fn good(&self, block: usize) -> String {
         let output = self.run(block);
         assert!(output.status.success(), "{}", said(&output));
         said(&output)
