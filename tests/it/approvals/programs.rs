@@ -179,7 +179,8 @@ fn run_asks_for_an_approval_of_its_parameters() {
     let value = format!("account=@{}", account.display());
     let mut command = Command::new(KEYWARD);
     command.arg("--home").arg(process.path("home-r")).env("XDG_RUNTIME_DIR", runtime);
-    command.args(["run", "--capability", "payments.refund", "--parameter", "amount=100", "--parameter", &value]);
+    command.args(["run", "--capability", "payments.refund"]);
+    command.args(["--parameter", "amount=100", "--parameter", &value]);
     command.args(["--request-approval", "refund 7", "--", "cut", "-c1-2"]);
     let mut running = Running::start(command);
     let asked = running.message("the command starts once it is approved");

@@ -101,7 +101,8 @@ fn run_gives_the_parameters_to_its_token_and_to_renewals() {
     let value = format!("account=@{}", account.display());
     let mut command = Command::new(KEYWARD);
     command.arg("--home").arg(process.path("home-r")).env("XDG_RUNTIME_DIR", &runtime);
-    command.args(["run", "--capability", "payments.refund", "--parameter", "amount=100", "--parameter", &value]);
+    command.args(["run", "--capability", "payments.refund"]);
+    command.args(["--parameter", "amount=100", "--parameter", &value]);
     command.args(["--", "sh", "-c", "echo \"$KEYWARD_TOKEN_FILE\"; read line"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
