@@ -15,7 +15,7 @@ use crate::broker::declarations::losses::{Loss, losses};
 use crate::broker::declarations::section::{Effects, NewAgent, PlanRules, SectionContext, SectionPlan};
 use crate::broker::declarations::widening::Widening;
 use crate::broker::failure::Failure;
-use crate::broker::policies::versions::RolledBack;
+use crate::broker::policies::rolled_back::RolledBack;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};

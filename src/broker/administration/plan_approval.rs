@@ -7,7 +7,7 @@ use crate::base::limits::PLAN_APPROVAL_S;
 use crate::base::{Cancellation, OperatorName, Person, PolicyName, Scope, Timestamp, code};
 use crate::broker::failure::Failure;
 use crate::broker::policies::declared_as_of::DeclaringEntries;
-use crate::broker::policies::versions::RollbackTarget;
+use crate::broker::policies::rolled_back::RollbackTarget;
 use crate::broker::reading::Reading;
 use crate::broker::services::Services;
 use crate::crypto::{Digest, Sha256Stream};

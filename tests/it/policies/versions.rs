@@ -189,3 +189,27 @@ async fn rollback_of_all_policies_brings_the_set_back() {
     let event = broker.entries("declarations.applied").await.last().unwrap()["event"].clone();
     assert_eq!((&event["rollback"], &event["snapshot"]), (&json!({ "to": hashes[1] }), &json!(hashes[1])));
 }
+
+#[tokio::test]
+async fn set_of_an_application_without_policies_is_found_by_its_hash() {
+    // Given a policy, and later applications of a role and a capability alone
+    let broker = TestBroker::start_at(MORNING, "").await;
+    broker.declare().await;
+    applied(&broker, &policy("p", WRITES)).await;
+    applied(&broker, "[[role]]\nname = \"idle\"\ncapabilities = []\n").await;
+    let entries = broker.entries("declarations.applied").await;
+    let snapshots: Vec<&str> =
+        entries.iter().map(|entry| entry["event"]["snapshot"].as_str().unwrap()).collect();
+    let [first, .., of_policy, of_role] = snapshots[..] else { panic!("{snapshots:?}") };
+    assert_ne!(of_policy, of_role);
+    // When the set is asked for by the hash of a decision, then it is found
+    let by = broker.operator();
+    let found = by.post_json("/v1/policy-set", &json!({ "hash": of_role })).await;
+    assert_eq!((found.status, &found.json()["set"]["hash"]), (200, &json!(of_role)), "{}", found.text());
+    assert!(found.json()["text"].as_str().unwrap().contains("[[policy]]"), "{}", found.text());
+    let before = by.post_json("/v1/policy-set", &json!({ "hash": first })).await;
+    assert_eq!((before.status, &before.json()["objects"]), (200, &json!(0)), "{}", before.text());
+    // And the list has only the sets with other policies
+    let listed = by.get("/v1/policy-sets").await.json();
+    assert_eq!(listed["sets"].as_array().unwrap().len(), 1, "{listed}");
+}
