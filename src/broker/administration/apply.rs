@@ -248,8 +248,17 @@ impl Drawn {
         let Some((target, version)) = upload.asked.rollback.as_ref().zip(rolled_back) else {
             return Ok(None);
         };
-        let is_only = version.concerns_all(&self.plan.changes);
-        if !is_only || !version.is_made_by(&self.plan.after.rules) {
+        let changes = &self.plan.changes;
+        if let Some(other) = version.other_change(changes) {
+            let why = format!(
+                "the application also changes the {} `{}`, which is no part of the version; nothing was changed",
+                other.kind, other.name
+            );
+            let fix = "repeat `keyward policy rollback`: another operator may have applied declarations after the command read \
+                       the present ones";
+            return Err(Failure::new(code::ROLLBACK_DIFFERS).because(why).mended_by(fix));
+        }
+        if changes.is_empty() || !version.is_made_by(&self.plan.after.rules) {
             return Err(Failure::new(code::ROLLBACK_DIFFERS));
         }
         Ok(Some(RollbackText { policy: target.policy.as_ref(), to: version.hash() }))

@@ -32,15 +32,18 @@ impl RolledBack {
         }
     }
 
-    /// Whether there are changes, and all are ones of what it brings back.
-    pub(in crate::broker) fn concerns_all(&self, changes: &[PlannedChange]) -> bool {
+    /// The first of `changes` that is none of what it brings back.
+    pub(in crate::broker) fn other_change<'c>(
+        &self,
+        changes: &'c [PlannedChange],
+    ) -> Option<&'c PlannedChange> {
         let concerns = |change: &PlannedChange| match self {
             Self::Policy(policy) => {
                 change.kind == DeclaredKind::Policy.as_str() && change.name == policy.name.as_str()
             }
             Self::Set { .. } => OF_SET.iter().any(|kind| change.kind == kind.as_str()),
         };
-        !changes.is_empty() && changes.iter().all(concerns)
+        changes.iter().find(|change| !concerns(change))
     }
 
     /// The hash of the version, in hex.

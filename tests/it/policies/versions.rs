@@ -213,3 +213,41 @@ async fn set_of_an_application_without_policies_is_found_by_its_hash() {
     let listed = by.get("/v1/policy-sets").await.json();
     assert_eq!(listed["sets"].as_array().unwrap().len(), 1, "{listed}");
 }
+
+#[tokio::test]
+async fn rollback_of_a_set_takes_back_nothing_that_was_applied_meanwhile() {
+    // Given the present declarations as a client exports them, and a set that was changed
+    let broker = TestBroker::start_at(MORNING, "").await;
+    broker.declare().await;
+    let by = broker.operator();
+    let others = by.post_json("/v1/export", &json!({})).await.json()["text"].as_str().unwrap().to_owned();
+    applied(&broker, &policy("p", WRITES)).await;
+    let sets = by.get("/v1/policy-sets").await.json();
+    let to = sets["sets"][0]["hash"].as_str().unwrap().to_owned();
+    applied(&broker, &policy("p", READS)).await;
+    let rollback = |others: &str| {
+        let files = [("present", others.to_owned()), ("set", policy("p", WRITES))];
+        let files = files.map(|(name, text)| json!({ "name": name, "text": text }));
+        json!({ "files": files, "prune": true, "widen": true, "rollback": { "to": to } })
+    };
+    // When another operator applies a role, a capability or an agent before the client sends the rollback
+    let capability = "[[capability]]\nname = \"late.read\"\naccess = \"read\"\ndelivery = \"mint\"\n\
+                      audience = \"https://late.example.com\"\nmax_life_s = 60\n";
+    let mut present = others.clone();
+    for (late, kind) in [
+        ("[[role]]\nname = \"late\"\ncapabilities = []\n", "role `late`"),
+        (capability, "capability `late.read`"),
+        ("[[agent]]\nname = \"late\"\nroles = []\n", "agent `late`"),
+    ] {
+        applied(&broker, late).await;
+        // Then the rollback is refused, names it, and says to repeat it
+        let reply = by.post_json("/v1/apply", &rollback(&present)).await;
+        refused(&reply, 409, "rollback_differs");
+        assert!(reply.text().contains(kind) && reply.text().contains("repeat"), "{kind}: {}", reply.text());
+        present.push_str(late);
+    }
+    // And with the present declarations it is made, and all of them are still there
+    let done = by.post_json("/v1/apply", &rollback(&present)).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(by.get("/v1/agents/late").await.status, 200);
+}
