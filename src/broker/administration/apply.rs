@@ -93,6 +93,7 @@ impl AdminServices {
                 return Ok(Applied { changes: Vec::new(), new_owners: Vec::new(), done: None });
             }
             let (change, ()) = services.state.completed(request, draft, preconditions)?;
+            let removed_agents = drawn.removals.removed_agents.clone();
             let applied = if drawn.removals.is_empty() {
                 let committed = services.state.store.commit(change, ()).await;
                 Removed::recorded(committed.map_err(|error| not_applied(error, drawn.changes.len()))?.seq())
@@ -100,6 +101,7 @@ impl AdminServices {
                 services.apply_removals(request, change, drawn.removals).await?
             };
             services.notifications.revocations_changed();
+            removed_agents.iter().for_each(|name| services.notifications.connections.forget(name));
             // The failures under the previous declaration say nothing about the corrected one.
             drawn.upstreams.places.iter().for_each(|place| services.close_circuit_of(place));
             services.notifications.rotations_changed();
