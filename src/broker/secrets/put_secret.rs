@@ -100,9 +100,7 @@ impl AdminServices {
             check_state(reading, scope, &name, expected)?;
             rotation.map_or(Ok(()), |rotation| check_form(rotation, &value))?;
             let said = StatedFacts::new(known, owner.as_ref(), sensitivity)?;
-            if let Some((known, owner)) = known.zip(said.owner).filter(|_| !widen) {
-                check_cut_off(reading, scope, known, owner)?;
-            }
+            said.check_access(reading, scope, known.filter(|_| !widen))?;
             let surplus = Surplus::of(known, rotation, services.settings.keep_versions);
             let secret_id = known.map_or(new_secret, |secret| secret.id);
             let version = known.map_or(0, Secret::newest).saturating_add(1);
@@ -198,6 +196,16 @@ impl<'a> StatedFacts<'a> {
         let owned = known.and_then(|secret| secret.owner.as_ref());
         let owner = owner.filter(|owner| owned != Some(*owner));
         Ok(Self { owner, sensitivity: sensitivity.filter(|to| *to > before) })
+    }
+
+    /// Checks that the new owner of the secret `known` gives no access that the request would have to confirm.
+    fn check_access(
+        &self,
+        reading: &Reading<'_>,
+        scope: &Scope,
+        known: Option<&Secret>,
+    ) -> Result<(), Failure> {
+        known.zip(self.owner).map_or(Ok(()), |(known, owner)| check_cut_off(reading, scope, known, owner))
     }
 
     const fn is_new(&self) -> bool {
