@@ -147,8 +147,8 @@ mod tests {
             ("{}", "is JSON, but not"),
             ("[1]", "is JSON, but not"),
             ("plan", "is not JSON"),
-            (&at_limit, "is JSON, but not"),
-            (&beyond, "is longer than 16384 bytes"),
+            (at_limit.as_str(), "is JSON, but not"),
+            (beyond.as_str(), "is longer than 16384 bytes"),
         ];
         for (text, problem) in cases {
             std::fs::write(&path, text).unwrap();
