@@ -124,7 +124,7 @@ pub struct PutArgs {
     pub sensitivity: Option<Sensitivity>,
     /// Confirm that capabilities of the new owner deliver a secret of high sensitivity
     #[arg(long, requires = "owner")]
-    pub widen: bool,
+    widen: bool,
     /// Store only if this version is the current one
     #[arg(long, value_name = "VERSION", conflicts_with = "new")]
     pub if_match: Option<u32>,
