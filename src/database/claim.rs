@@ -55,7 +55,7 @@ pub(super) async fn confirm(
     target: &DatabaseTarget,
     closing: &Closing,
 ) -> Result<(), DatabaseFault> {
-    let mut commit = pin!(session.commit(target.replication, closing));
+    let mut commit = pin!(session.commit(target, closing));
     let mut committed = timeout(CONFIRMED_SLOWLY, commit.as_mut()).await;
     if committed.is_err() {
         tracing::warn!("the ledger waits until a synchronous standby of the database has its newest change");

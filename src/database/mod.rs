@@ -3,6 +3,7 @@
 //! One row for each entry, in the stored form that files have too, and a row for the head. A batch is one transaction
 //! that locks the head. The texts of the server's errors are discarded; SQLSTATEs are kept.
 
+mod backend;
 mod broker_database;
 mod checks;
 mod claim;

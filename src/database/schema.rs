@@ -109,7 +109,9 @@ pub(super) async fn prepare(target: &DatabaseTarget, broker: &str) -> Result<(),
     }
     let shape = Shape { is_owned: text(1) == Some("t"), is_plain: text(2) == Some("t"), columns: text(3) };
     shape.judge().map_err(|why| DatabaseFault::Unusable(why.to_owned()))?;
-    match session.commit(Replication::Optional, &Closing::default()).await {
+    // The owner of the schema need not see the standbys.
+    let target = DatabaseTarget { replication: Replication::Optional, ..target.clone() };
+    match session.commit(&target, &Closing::default()).await {
         CommitOutcome::Committed => Ok(()),
         CommitOutcome::Unknown => Err(DatabaseFault::Lost),
     }

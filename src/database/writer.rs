@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 
+use super::backend::Backend;
 use super::checks::{NOT_REPLICATED, check, is_replicated};
 use super::claim::{Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
@@ -23,6 +24,8 @@ pub(super) struct Writer {
     target: DatabaseTarget,
     session: Option<Session>,
     claim: Option<Claim>,
+    /// The server's process that held the lock of the ledger last.
+    holder: Option<Backend>,
     closing: Closing,
     /// The newest entry that this writer knows of. The head never goes back behind it.
     seen: EntryMark,
@@ -49,7 +52,7 @@ const INSERT: &str = "WITH moved AS (UPDATE keyward.head SET seq = $3, node = $4
 impl Writer {
     pub(super) fn new(target: DatabaseTarget) -> Self {
         let closing = Closing::default();
-        Self { target, session: None, claim: None, closing, seen: EntryMark::NONE }
+        Self { target, session: None, claim: None, holder: None, closing, seen: EntryMark::NONE }
     }
 
     /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
@@ -75,6 +78,7 @@ impl Writer {
             }
             sleep(CLAIM_EVERY).await;
         }
+        self.holder = Some(session.backend());
         let head = lock_head(&mut session).await?;
         if !claim.claimant.may_claim(head.claimed_by()) {
             return unusable("another broker has claimed the ledger in the database: stop one of the two");
@@ -157,7 +161,6 @@ impl Writer {
         let lost = || Trouble::Again(DatabaseFault::Lost);
         let claim = self.claim.ok_or_else(lost)?;
         let session = self.session.as_mut().filter(|session| session.is_usable()).ok_or_else(lost)?;
-        let (replication, closing) = (self.target.replication, self.closing.clone());
         let (seq, before) = (row_number(last.seq), row_number(self.seen.seq));
         let (node, writer) = (last.node.as_bytes().as_slice(), claim.writer.as_slice());
         let inserted = session
@@ -185,7 +188,7 @@ impl Writer {
             session.roll_back().await;
             return inserted;
         }
-        match session.commit(replication, &closing).await {
+        match session.commit(&self.target, &self.closing).await {
             CommitOutcome::Committed => {
                 self.seen = last;
                 Ok(())
@@ -224,11 +227,11 @@ impl Writer {
             self.release().await;
             return Err(trouble);
         }
-        let (replication, closing) = (self.target.replication, self.closing.clone());
+        let (target, closing) = (self.target.clone(), self.closing.clone());
         let session = self.session().await?;
         let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
-        if session.commit(replication, &closing).await == CommitOutcome::Unknown {
+        if session.commit(&target, &closing).await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
         if found.is_none() && head.newest != self.seen {
@@ -241,13 +244,13 @@ impl Writer {
     /// A write without an entry.
     pub(super) async fn probe(&mut self) -> Result<(), Trouble> {
         self.begin().await?;
-        let (replication, closing) = (self.target.replication, self.closing.clone());
+        let (target, closing) = (self.target.clone(), self.closing.clone());
         let session = self.session().await?;
         if let Err(fault) = session.send(CONFIRM).await {
             session.roll_back().await;
             return Err(fault.into());
         }
-        match session.commit(replication, &closing).await {
+        match session.commit(&target, &closing).await {
             CommitOutcome::Committed => Ok(()),
             CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
         }
@@ -281,19 +284,32 @@ impl Writer {
         if !is_usable {
             self.session = None;
             let mut session = Session::open(&self.target).await?;
-            if let Some(claim) = self.claim
-                && !lock(&mut session, claim.ledger).await?
-            {
-                let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
-                if head.writer != Some(claim.writer) {
-                    return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
-                }
-                let why = "the server has not noticed yet that the broker's former session has ended";
-                return Err(Trouble::Again(DatabaseFault::Unusable(why.to_owned())));
+            if let Some(claim) = self.claim {
+                self.lock_again(&mut session, claim).await?;
             }
             self.session = Some(session);
         }
         self.session.as_mut().ok_or(Trouble::Again(DatabaseFault::Lost))
+    }
+
+    /// Takes the lock of the ledger for a new session. The server may not have noticed that the former one has ended: where
+    /// its connection hangs, it never would.
+    async fn lock_again(&mut self, session: &mut Session, claim: Claim) -> Result<(), Trouble> {
+        let mut is_locked = lock(session, claim.ledger).await?;
+        if !is_locked && let Some(former) = self.holder {
+            former.end(session).await?;
+            is_locked = lock(session, claim.ledger).await?;
+        }
+        if is_locked {
+            self.holder = Some(session.backend());
+            return Ok(());
+        }
+        let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+        if head.writer != Some(claim.writer) {
+            return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+        }
+        let why = "the server has not noticed yet that the broker's former session has ended";
+        Err(Trouble::Again(DatabaseFault::Unusable(why.to_owned())))
     }
 
     /// Refuses a head that is not the continuation of what this writer knows.
@@ -320,7 +336,8 @@ impl Writer {
     }
 }
 
-const BEYOND_THE_HEAD: &str = "the database has an entry after the head of the ledger, which the broker has not written";
+const BEYOND_THE_HEAD: &str =
+    "the database has an entry after the head of the ledger, which the broker has not written";
 const ANOTHER_WRITER: &str = "another broker has taken over the ledger in the database";
 
 /// Takes the lock that tells a running broker from one that has ended. The session holds it to its end.
