@@ -1,7 +1,6 @@
 use tokio_postgres::SimpleQueryRow;
 
 use super::fault::DatabaseFault;
-use super::session::Session;
 
 /// The process of the server that serves a session. A process id is used again, so the moment at which it began counts
 /// too, in microseconds.
@@ -25,25 +24,23 @@ impl Backend {
         read().ok_or_else(unusable)
     }
 
-    /// Whether it may still execute a statement, as `other` is told.
-    pub(super) async fn is_busy(self, other: &mut Session) -> Result<bool, DatabaseFault> {
-        let rows = other.send(&format!("SELECT pid FROM {}", self.among("NOT"))).await?;
-        Ok(!rows.is_empty())
+    /// Selects the process from another session, if it may still execute a statement. A server that does not track
+    /// statements counts as busy.
+    pub(super) fn select_busy(self) -> String {
+        format!("SELECT pid {} AND coalesce(state, '') NOT LIKE 'idle%'", self.found())
     }
 
-    /// Ends it, and waits until it has ended, unless it executes a statement: a COMMIT that waits for a standby is left
-    /// alone. The statement is that of `other`, with the same role.
-    pub(super) async fn end(self, other: &mut Session) -> Result<(), DatabaseFault> {
-        let ended = format!("SELECT pg_terminate_backend(pid, {END_MS}) FROM {}", self.among(""));
-        other.send(&ended).await.map(drop)
+    /// Ends the process from another session of the same role, and waits until it has ended, unless it executes a
+    /// statement: a COMMIT that waits for a standby is left alone.
+    pub(super) fn end_idle(self) -> String {
+        format!("SELECT pg_terminate_backend(pid, {END_MS}) {} AND state LIKE 'idle%'", self.found())
     }
 
-    /// This process, if it is idle, or is `NOT`. A server that does not track statements counts as busy.
-    fn among(self, not: &str) -> String {
+    fn found(self) -> String {
         let Self { pid, began } = self;
         format!(
-            "pg_stat_activity WHERE pid = {pid} AND (extract(epoch FROM backend_start) * 1000000)::bigint = {began} \
-             AND coalesce(state, '') {not} LIKE 'idle%'"
+            "FROM pg_stat_activity WHERE pid = {pid} \
+             AND (extract(epoch FROM backend_start) * 1000000)::bigint = {began}"
         )
     }
 }

@@ -55,7 +55,7 @@ async fn no_longer_executed(backend: Backend, target: &DatabaseTarget) {
     loop {
         sleep(COMMIT_CHECKED_EVERY).await;
         if let Ok(mut other) = Session::open(target).await
-            && backend.is_busy(&mut other).await == Ok(false)
+            && other.send(&backend.select_busy()).await.is_ok_and(|rows| rows.is_empty())
         {
             tracing::warn!("the answer of the database to a commit is overdue: its outcome is looked up");
             return;

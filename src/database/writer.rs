@@ -297,7 +297,7 @@ impl Writer {
     async fn lock_again(&mut self, session: &mut Session, claim: Claim) -> Result<(), Trouble> {
         let mut is_locked = lock(session, claim.ledger).await?;
         if !is_locked && let Some(former) = self.holder {
-            former.end(session).await?;
+            session.send(&former.end_idle()).await?;
             is_locked = lock(session, claim.ledger).await?;
         }
         if is_locked {

@@ -50,11 +50,16 @@ impl Moving {
 
     /// The page's settings, with the places of this test.
     pub(crate) fn configure(&self) {
+        self.configure_at(&[self.pair.primary.port, self.pair.standby.port]);
+    }
+
+    /// The same with the servers, or what stands for them, at these loopback ports.
+    pub(crate) fn configure_at(&self, ports: &[u16]) {
         let dir = self.process.dir.path().display().to_string();
-        let (primary, standby) = (self.pair.primary.port, self.pair.standby.port);
+        let hosts: Vec<_> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
         let settings = fenced(PAGE, "toml")[0].replace("/etc/keyward", &dir).replace(
             "[\"db1.internal:5432\", \"db2.internal:5432\", \"db3.internal:5432\"]",
-            &format!("[\"127.0.0.1:{primary}\", \"127.0.0.1:{standby}\"]"),
+            &format!("[{}]", hosts.join(", ")),
         );
         fs::write(self.process.config(), format!("{}{settings}", self.files)).unwrap();
     }
@@ -72,7 +77,7 @@ impl Moving {
         said(&output)
     }
 
-    fn verified(&self) -> Value {
+    pub(crate) fn verified(&self) -> Value {
         self.process.json(&["verify", "--config", &self.process.config()])
     }
 }
