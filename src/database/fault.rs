@@ -83,6 +83,11 @@ impl DatabaseFault {
         !["57P", "08", "25P03", "25P04", "XX"].iter().any(|start| state.as_str().starts_with(start))
     }
 
+    /// Whether the role lacks a right.
+    pub(super) fn is_without_right(&self) -> bool {
+        matches!(self, Self::Refused(state) if state.as_str() == "42501")
+    }
+
     /// Whether a row of the same number is there already.
     pub(super) fn is_duplicate(&self) -> bool {
         matches!(self, Self::Refused(state) if state.as_str() == "23505")
@@ -103,6 +108,7 @@ fn refusal(state: &SqlStateCode) -> String {
             "the schema of the ledger is missing in the database: run `keyward ledger prepare`"
         }
         "42501" => "the role lacks a right in the database: run `keyward ledger prepare`",
+        "42704" => "the role of the broker does not exist at the database server: create it",
         "53100" => "the disk of the database server is full",
         "53300" => "the database server has no free connection",
         "55P03" => "another session holds the ledger's head",

@@ -87,6 +87,9 @@ impl Shape<'_> {
     }
 }
 
+const OWNER_WITHOUT_RIGHTS: &str = "the role that `--owner` names may not create the schema `keyward` in the database, or does not own it: \
+     make it the owner of the database, or name the role that owns the schema";
+
 /// Creates the schema of the ledger as the owner that `target` names, and grants `broker` its rights. Repeated, it
 /// changes nothing.
 ///
@@ -102,7 +105,10 @@ pub(super) async fn prepare(target: &DatabaseTarget, broker: &str) -> Result<(),
          GRANT SELECT, UPDATE (ledger, seq, node, writer, owner, state, confirmations) ON keyward.head TO {role};\n\
          {SHAPE}"
     );
-    let rows = session.send(&statements).await?;
+    let rows = session.send(&statements).await.map_err(|fault| match fault {
+        fault if fault.is_without_right() => DatabaseFault::Unusable(OWNER_WITHOUT_RIGHTS.to_owned()),
+        fault => fault,
+    })?;
     let text = |column: usize| rows.last().and_then(|row| row.try_get(column).ok().flatten());
     if !is_replicated(text(0).unwrap_or_default(), target.replication) {
         return Err(DatabaseFault::Unusable(NOT_REPLICATED.to_owned()));

@@ -72,6 +72,7 @@ mod ledger_full_disk;
 mod ledger_move;
 mod ledger_opening;
 mod ledger_owner;
+mod ledger_rights;
 mod ledger_snapshots;
 mod ledger_space;
 mod ledger_writers;

@@ -15,7 +15,7 @@ use super::postgres::{Postgres, Release};
 use super::unsynced::Disk;
 
 /// The passwords of the owner of the schema, and of the broker's role.
-const OWNER_PASSWORD: &str = "the-owners-own";
+pub(crate) const OWNER_PASSWORD: &str = "the-owners-own";
 pub(crate) const BROKER_PASSWORD: &str = "the-brokers-own";
 
 /// The data directory of every test's broker.
