@@ -168,7 +168,11 @@ impl Controls {
                 return;
             }
         }
-        self.end(link);
+        // The server does not notice that a client has left whose connection is mute.
+        let is_mute = link.traffic().passing == Passing::Mute;
+        if !is_mute {
+            self.end(link);
+        }
     }
 
     /// Whether `length` bytes of a request pass, and where the connection is cut.
