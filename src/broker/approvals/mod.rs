@@ -2,10 +2,12 @@
 
 pub(in crate::broker) mod ask;
 mod context;
+mod counts;
 mod eligibility;
 mod measures;
 mod reads;
 pub(in crate::broker) mod turns;
+mod usual_parameters;
 mod views;
 pub(in crate::broker) mod vote;
 pub(in crate::broker) mod wait;

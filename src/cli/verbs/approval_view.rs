@@ -107,15 +107,24 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
         .map(|one| {
             let usual: Vec<String> = one.usual.iter().map(|usual| shown(usual)).collect();
             let usual = if usual.is_empty() { "none".to_owned() } else { usual.join(", ") };
-            ("unusual", format!("{} {}; in the last 30 days: {usual}", shown(&one.field), shown(&one.value)))
+            let parameter = one.capability.as_ref().zip(one.parameter.as_ref());
+            let of = parameter.map(|(capability, name)| format!(" {capability}.{name}")).unwrap_or_default();
+            ("unusual", format!("{}{of} {}; in the last 30 days: {usual}", shown(&one.field), shown(&one.value)))
         })
         .collect();
     if lines.is_empty() {
         let text = match context.tokens {
             0 => "the agent got no token in the last 30 days: there is nothing to compare with".to_owned(),
-            tokens => format!("nothing: it is like the {tokens} tokens of the agent in the last 30 days"),
+            tokens => {
+                let compared: Vec<String> = context.compared.iter().map(|field| shown(field)).collect();
+                let compared = compared.join(", ");
+                format!("nothing in these fields ({compared}), compared with {tokens} tokens of the last 30 days")
+            }
         };
         lines.push(("unusual", text));
+    }
+    if context.tokens > 0 && !context.compared.iter().any(|field| field == "parameter") {
+        lines.push(("note", "the parameters were not compared: you do not see those of the tokens".to_owned()));
     }
     if !context.entries.complete {
         let read = context.entries.read;
