@@ -8,6 +8,7 @@ mod measures;
 mod reads;
 pub(in crate::broker) mod turns;
 mod usual_parameters;
+mod valid_tokens;
 mod views;
 pub(in crate::broker) mod vote;
 pub(in crate::broker) mod wait;

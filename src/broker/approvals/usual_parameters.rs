@@ -91,8 +91,7 @@ impl UsualValues {
         match value {
             RecordedValue::Integer(number) => {
                 let range = self.numbers.unwrap_or(NumberRange { min: *number, max: *number });
-                self.numbers =
-                    Some(NumberRange { min: range.min.min(*number), max: range.max.max(*number) });
+                self.numbers = Some(NumberRange { min: range.min.min(*number), max: range.max.max(*number) });
             }
             RecordedValue::Text(_) | RecordedValue::Boolean(_) | RecordedValue::Sensitive(_) => {
                 count(&mut self.others, &value.to_string());
@@ -113,9 +112,11 @@ impl UsualValues {
 
     /// The range of the numbers, and the most common other values.
     fn texts(&self) -> Vec<String> {
-        let range = self.numbers.map(|NumberRange { min, max }| {
-            if min == max { min.to_string() } else { format!("{min} to {max}") }
-        });
+        let range = self.numbers.map(
+            |NumberRange { min, max }| {
+                if min == max { min.to_string() } else { format!("{min} to {max}") }
+            },
+        );
         range.into_iter().chain(most_common(&self.others)).collect()
     }
 }

@@ -1,13 +1,15 @@
 //! A request for approval as an approver sees it.
 
 use crate::base::code::{self, Code};
+use crate::cli::owners::roles_of;
 use crate::cli::table::{Row, columns};
 use crate::console::{CommandFailure, escaped_line, visible};
 use crate::crypto::{Digest, sha256};
+use crate::policy::VoteApprovals;
 use crate::rotation::spoken;
 use crate::wire::{
-    ApprovalAnswer, ApprovalContextAnswer, ApprovalDemandAnswer, ApprovalRequest, ApprovalVoteAnswer,
-    PreviousApprovalAnswer,
+    ApprovalAnswer, ApprovalContextAnswer, ApprovalDemandAnswer, ApprovalRequest, ApprovalState,
+    ApprovalVoteAnswer, LapsedVoteAnswer, PreviousApprovalAnswer,
 };
 
 /// Characters of a text that are shown; the rest has its hash.
@@ -82,6 +84,7 @@ pub(super) fn stated_lines(answer: &ApprovalAnswer) -> Vec<Line> {
         ("opened", shown(&answer.opened_at)),
         ("instance", answer.instance.to_string()),
     ];
+    lines.extend(uses_text(answer).map(|uses| ("tokens", uses)));
     lines.push(("source", answer.source.as_deref().map_or_else(|| "unknown".to_owned(), shown)));
     lines.extend(answer.person.as_ref().map(|person| ("acts for", shown(person))));
     lines.extend(answer.demands.iter().map(|demand| ("rule", demand_text(demand))));
@@ -89,12 +92,39 @@ pub(super) fn stated_lines(answer: &ApprovalAnswer) -> Vec<Line> {
     let others = answer.policies.iter().filter(|policy| !named(policy.as_str()));
     lines.extend(others.map(|policy| ("rule", format!("{policy}: restricts the request"))));
     lines.extend(answer.votes.iter().map(|vote| ("vote", vote_text(vote))));
+    if is_unmet(answer) {
+        let text = "the approvals that still count do not meet every rule: the agent gets no token with this approval until further \
+                    operators approve";
+        lines.push(("note", text.to_owned()));
+    }
+    let tokens = answer.valid_tokens.iter();
+    lines
+        .extend(tokens.map(|one| ("valid token", format!("{} until {}", one.token, shown(&one.expires_at)))));
     lines.extend(answer.refused_vote.as_ref().map(|code| ("you", refused_text(code))));
     lines
 }
 
+/// Whether the request is approved, and some approvals do not count any more.
+pub(super) fn is_unmet(answer: &ApprovalAnswer) -> bool {
+    let is_approved = *answer.state == *ApprovalState::Approved.as_str();
+    is_approved && answer.demands.iter().any(|demand| demand.approved < demand.quorum)
+}
+
+/// The tokens of a request that was approved.
+fn uses_text(answer: &ApprovalAnswer) -> Option<String> {
+    let (uses, most, left) = (answer.uses, answer.request.uses, answer.uses_left);
+    let is_approved = *answer.state == *ApprovalState::Approved.as_str();
+    (is_approved || uses > 0).then(|| format!("{uses} of at most {most} issued, {left} left"))
+}
+
 /// Why an approval by the operator would not count.
 fn refused_text(code: &str) -> String {
+    if code == code::OPERATOR_ROLE_INSUFFICIENT.as_str() {
+        let needed = roles_of::<VoteApprovals>();
+        return format!(
+            "cannot approve it ({code}): your role does not approve requests; an operator with the role {needed} does"
+        );
+    }
     let meaning = code.parse().map(|known: Code| format!(": {}", known.meaning())).unwrap_or_default();
     format!("cannot approve it ({}){meaning}", shown(code))
 }
@@ -109,7 +139,10 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
             let usual = if usual.is_empty() { "none".to_owned() } else { usual.join(", ") };
             let parameter = one.capability.as_ref().zip(one.parameter.as_ref());
             let of = parameter.map(|(capability, name)| format!(" {capability}.{name}")).unwrap_or_default();
-            ("unusual", format!("{}{of} {}; in the last 30 days: {usual}", shown(&one.field), shown(&one.value)))
+            (
+                "unusual",
+                format!("{}{of} {}; in the last 30 days: {usual}", shown(&one.field), shown(&one.value)),
+            )
         })
         .collect();
     if lines.is_empty() {
@@ -118,13 +151,18 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
             tokens => {
                 let compared: Vec<String> = context.compared.iter().map(|field| shown(field)).collect();
                 let compared = compared.join(", ");
-                format!("nothing in these fields ({compared}), compared with {tokens} tokens of the last 30 days")
+                format!(
+                    "nothing in these fields ({compared}), compared with {tokens} tokens of the last 30 days"
+                )
             }
         };
         lines.push(("unusual", text));
     }
     if context.tokens > 0 && !context.compared.iter().any(|field| field == "parameter") {
-        lines.push(("note", "the parameters were not compared: you do not see those of the tokens".to_owned()));
+        lines.push((
+            "note",
+            "the parameters were not compared: you do not see those of the tokens".to_owned(),
+        ));
     }
     if !context.entries.complete {
         let read = context.entries.read;
@@ -137,22 +175,48 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
 }
 
 fn demand_text(demand: &ApprovalDemandAnswer) -> String {
-    let ApprovalDemandAnswer { policy, kind, group, quorum, approved, reason, escalates_at } = demand;
+    let ApprovalDemandAnswer { policy, kind, group, quorum, approved, reason, escalates_at, escalates_to } =
+        demand;
     let by = match (&**kind, group) {
         ("confirmation", _) => "confirmation by the person for whom the agent acts".to_owned(),
         (_, Some(group)) => format!("approval by {quorum} of `{group}`"),
         (_, None) => format!("approval by {quorum}"),
     };
     let reason = reason.as_ref().map(|reason| format!("; {}", quoted(reason))).unwrap_or_default();
-    let escalates =
-        escalates_at.as_ref().map(|at| format!("; escalates at {}", shown(at))).unwrap_or_default();
+    let escalates = match (escalates_at, escalates_to) {
+        (Some(at), Some(to)) => format!("; from {} on `{to}` can approve, too", shown(at)),
+        (Some(at), None) => format!("; from {} on another group can approve, too", shown(at)),
+        (None, _) => String::new(),
+    };
     format!("{policy}: {by}, {approved} so far{reason}{escalates}")
 }
 
 fn vote_text(vote: &ApprovalVoteAnswer) -> String {
     let (verdict, at) = (shown(&vote.verdict), shown(&vote.at));
     let reason = vote.reason.as_ref().map(|reason| format!(": {}", quoted(reason))).unwrap_or_default();
-    format!("{verdict} by {} at {at} (ledger entry {}){reason}", vote.operator, vote.seq)
+    let lapsed: String = vote.lapsed.iter().map(lapsed_text).collect();
+    format!("{verdict} by {} at {at} (ledger entry {}){reason}{lapsed}", vote.operator, vote.seq)
+}
+
+/// Why a vote does not count any more for a rule.
+fn lapsed_text(lapsed: &LapsedVoteAnswer) -> String {
+    let why = match &*lapsed.why {
+        "operator_inactive" => {
+            "the operator was revoked, suspended, contained or deleted, or has no valid certificate"
+                .to_owned()
+        }
+        "role_changed" => "the operator has a role now that does not approve requests".to_owned(),
+        "person_changed" => "the operator is recorded as another person now, or as no person".to_owned(),
+        "key_replaced" => "the operator has another approval key now".to_owned(),
+        "key_removed" => "the operator has no accepted approval key now".to_owned(),
+        "scope_changed" => {
+            "a capability of the request is not within the scope of the operator now".to_owned()
+        }
+        "agent_person_changed" => "the agent acts for another person now".to_owned(),
+        "group_changed" => "the operator does not belong to the group of approvers now".to_owned(),
+        other => shown(other),
+    };
+    format!("; DOES NOT COUNT any more for the rule {}: {why}", lapsed.policy)
 }
 
 /// A name or another short text of the broker.

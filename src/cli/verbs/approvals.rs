@@ -2,8 +2,9 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::approval_keys::ApprovalKeyCommand;
+use super::approval_tokens::{say_how_to_revoke, say_valid_tokens};
 use super::approval_view::{
-    Line, context_lines, digest_of, previous_rows, signed_lines, stated_lines, text_of,
+    Line, context_lines, digest_of, is_unmet, previous_rows, signed_lines, stated_lines, text_of,
 };
 use crate::base::encoding::base64url;
 use crate::base::{AgentName, ApprovalReference, CapabilityName, code};
@@ -193,10 +194,13 @@ async fn show(session: VerbSession<'_>, approval: &ApprovalReference) -> Result<
         console.line("previous requests:");
         console.table(PreviousApprovalAnswer::NOUN, &PreviousApprovalAnswer::head(), &previous);
     }
-    if &*shown.answer.state == ApprovalState::Pending.as_str() {
-        let id = shown.answer.approval;
+    let (id, state) = (shown.answer.approval, &*shown.answer.state);
+    if state == ApprovalState::Pending.as_str() || is_unmet(&shown.answer) {
         console.say(&format!("to answer: `keyward approval approve {id}` or `keyward approval deny {id}`"));
+    } else if state == ApprovalState::Approved.as_str() {
+        console.say(&format!("to end the approval: `keyward approval deny {id}`"));
     }
+    say_how_to_revoke(&shown.answer.valid_tokens, console);
     Ok(())
 }
 
@@ -265,6 +269,9 @@ async fn deny(
     };
     let voted = client.call(VOTE_APPROVAL, &id, &body).await?;
     session.print(&voted, |voted| said(voted, "denied"));
+    if !session.console.is_json() {
+        say_valid_tokens(&voted.valid_tokens, session.console);
+    }
     if tell_agent && voted.unchanged && !session.console.is_json() {
         session.console.say("note: you had denied the request before: this reason is not recorded, and the agent is not told it");
     }
@@ -272,7 +279,7 @@ async fn deny(
 }
 
 fn said(voted: &VotedApprovalAnswer, verdict: &str) -> String {
-    let VotedApprovalAnswer { approval, state, seq, unchanged } = voted;
+    let VotedApprovalAnswer { approval, state, seq, unchanged, valid_tokens: _ } = voted;
     let repeated = if *unchanged { "; you had voted so before, and nothing has changed" } else { "" };
     let waits =
         if **state == *ApprovalState::Pending.as_str() { ": it waits for further approvers" } else { "" };
