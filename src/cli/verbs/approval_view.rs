@@ -1,5 +1,6 @@
 //! A request for approval as an approver sees it.
 
+use super::approval_standing::{TEXT_CHARS, demand_text, is_unmet, quoted, shown, uses_text, vote_text};
 use crate::base::code::{self, Code};
 use crate::cli::owners::roles_of;
 use crate::cli::table::{Row, columns};
@@ -7,15 +8,7 @@ use crate::console::{CommandFailure, escaped_line, visible};
 use crate::crypto::{Digest, sha256};
 use crate::policy::VoteApprovals;
 use crate::rotation::spoken;
-use crate::wire::{
-    ApprovalAnswer, ApprovalContextAnswer, ApprovalDemandAnswer, ApprovalRequest, ApprovalState,
-    ApprovalVoteAnswer, LapsedVoteAnswer, PreviousApprovalAnswer,
-};
-
-/// Characters of a text that are shown; the rest has its hash.
-const TEXT_CHARS: usize = 200;
-/// Characters of a name that are shown.
-const NAME_CHARS: usize = 300;
+use crate::wire::{ApprovalAnswer, ApprovalContextAnswer, ApprovalRequest, PreviousApprovalAnswer};
 
 /// A line about a request: what it says, and the text.
 pub(super) type Line = (&'static str, String);
@@ -104,19 +97,6 @@ pub(super) fn stated_lines(answer: &ApprovalAnswer) -> Vec<Line> {
     lines
 }
 
-/// Whether the request is approved, and some approvals do not count any more.
-pub(super) fn is_unmet(answer: &ApprovalAnswer) -> bool {
-    let is_approved = *answer.state == *ApprovalState::Approved.as_str();
-    is_approved && answer.demands.iter().any(|demand| demand.approved < demand.quorum)
-}
-
-/// The tokens of a request that was approved.
-fn uses_text(answer: &ApprovalAnswer) -> Option<String> {
-    let (uses, most, left) = (answer.uses, answer.request.uses, answer.uses_left);
-    let is_approved = *answer.state == *ApprovalState::Approved.as_str();
-    (is_approved || uses > 0).then(|| format!("{uses} of at most {most} issued, {left} left"))
-}
-
 /// Why an approval by the operator would not count.
 fn refused_text(code: &str) -> String {
     if code == code::OPERATOR_ROLE_INSUFFICIENT.as_str() {
@@ -135,13 +115,17 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
         .differences
         .iter()
         .map(|one| {
-            let usual: Vec<String> = one.usual.iter().map(|usual| shown(usual)).collect();
+            let usual: Vec<String> = one.usual.iter().map(|usual| value_text(&one.field, usual)).collect();
             let usual = if usual.is_empty() { "none".to_owned() } else { usual.join(", ") };
             let parameter = one.capability.as_ref().zip(one.parameter.as_ref());
             let of = parameter.map(|(capability, name)| format!(" {capability}.{name}")).unwrap_or_default();
             (
                 "unusual",
-                format!("{}{of} {}; in the last 30 days: {usual}", shown(&one.field), shown(&one.value)),
+                format!(
+                    "{}{of} {}; in the last 30 days: {usual}",
+                    shown(&one.field),
+                    value_text(&one.field, &one.value)
+                ),
             )
         })
         .collect();
@@ -174,59 +158,10 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
     lines
 }
 
-fn demand_text(demand: &ApprovalDemandAnswer) -> String {
-    let ApprovalDemandAnswer { policy, kind, group, quorum, approved, reason, escalates_at, escalates_to } =
-        demand;
-    let by = match (&**kind, group) {
-        ("confirmation", _) => "confirmation by the person for whom the agent acts".to_owned(),
-        (_, Some(group)) => format!("approval by {quorum} of `{group}`"),
-        (_, None) => format!("approval by {quorum}"),
-    };
-    let reason = reason.as_ref().map(|reason| format!("; {}", quoted(reason))).unwrap_or_default();
-    let escalates = match (escalates_at, escalates_to) {
-        (Some(at), Some(to)) => format!("; from {} on `{to}` can approve, too", shown(at)),
-        (Some(at), None) => format!("; from {} on another group can approve, too", shown(at)),
-        (None, _) => String::new(),
-    };
-    format!("{policy}: {by}, {approved} so far{reason}{escalates}")
-}
-
-fn vote_text(vote: &ApprovalVoteAnswer) -> String {
-    let (verdict, at) = (shown(&vote.verdict), shown(&vote.at));
-    let reason = vote.reason.as_ref().map(|reason| format!(": {}", quoted(reason))).unwrap_or_default();
-    let lapsed: String = vote.lapsed.iter().map(lapsed_text).collect();
-    format!("{verdict} by {} at {at} (ledger entry {}){reason}{lapsed}", vote.operator, vote.seq)
-}
-
-/// Why a vote does not count any more for a rule.
-fn lapsed_text(lapsed: &LapsedVoteAnswer) -> String {
-    let why = match &*lapsed.why {
-        "operator_inactive" => {
-            "the operator was revoked, suspended, contained or deleted, or has no valid certificate"
-                .to_owned()
-        }
-        "role_changed" => "the operator has a role now that does not approve requests".to_owned(),
-        "person_changed" => "the operator is recorded as another person now, or as no person".to_owned(),
-        "key_replaced" => "the operator has another approval key now".to_owned(),
-        "key_removed" => "the operator has no accepted approval key now".to_owned(),
-        "scope_changed" => {
-            "a capability of the request is not within the scope of the operator now".to_owned()
-        }
-        "agent_person_changed" => "the agent acts for another person now".to_owned(),
-        "group_changed" => "the operator does not belong to the group of approvers now".to_owned(),
-        other => shown(other),
-    };
-    format!("; DOES NOT COUNT any more for the rule {}: {why}", lapsed.policy)
-}
-
-/// A name or another short text of the broker.
-fn shown(text: &str) -> String {
-    visible(text, NAME_CHARS)
-}
-
-/// A text that an agent or a person wrote.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", visible(text, TEXT_CHARS))
+/// A value of a field that differs. A life is in seconds.
+fn value_text(field: &str, value: &str) -> String {
+    let life_s = value.parse().ok().filter(|_| field == "life");
+    life_s.map_or_else(|| shown(value), spoken)
 }
 
 fn previous_capabilities(previous: &PreviousApprovalAnswer) -> String {
@@ -369,7 +304,42 @@ mod tests {
         let stated = text_of(&lines);
         assert!(!stated.contains('\u{1b}') && !stated.contains("\nuse "), "{stated}");
         let stated = stated.replace(&format!("\n{:13} | ", ""), "");
-        assert!(stated.contains("prod: approval by 2, 0 so far"), "{stated}");
+        assert!(stated.contains("prod: approval by 2 persons; 0 of 2 have approved"), "{stated}");
         assert!(stated.contains("short: restricts the request"), "{stated}");
+    }
+
+    #[test]
+    fn vote_that_does_not_count_and_remaining_tokens_are_shown() {
+        let mut answer = answer();
+        let stated = |answer: &ApprovalAnswer| {
+            stated_lines(answer)
+                .into_iter()
+                .map(|(what, text)| format!("{what}: {text}\n"))
+                .collect::<String>()
+        };
+        // Given a pending request, then nothing is said of tokens
+        assert!(!stated(&answer).contains("issued"), "{}", stated(&answer));
+        // Given an approved one whose vote has lapsed, then its reason is shown, and that no token follows
+        (answer.state, answer.uses, answer.uses_left) = ("approved".into(), 1, 2);
+        answer.request.uses = 3;
+        answer.demands[0].escalates_at = Some("2026-12-01T04:00:00Z".to_owned());
+        answer.demands[0].escalates_to = Some("directors".parse().unwrap());
+        let vote = json!({
+            "operator": "ann", "verdict": "approve", "at": "2026-12-01T03:10:00Z", "seq": 12,
+            "lapsed": [{ "policy": "prod", "why": "key_replaced" }],
+        });
+        answer.votes = vec![serde_json::from_value(vote).unwrap()];
+        let text = stated(&answer);
+        for part in [
+            "tokens: 1 of at most 3 issued, 2 left",
+            "from 2026-12-01T04:00:00Z on `directors` can approve, too",
+            "DOES NOT COUNT any more for the rule prod: the operator has another approval key now",
+            "do not meet every rule",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // Given enough votes that count, then there is no note
+        answer.demands[0].approved = 2;
+        assert!(!stated(&answer).contains("do not meet"), "{}", stated(&answer));
     }
 }

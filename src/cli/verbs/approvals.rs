@@ -2,9 +2,10 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::approval_keys::ApprovalKeyCommand;
+use super::approval_standing::is_unmet;
 use super::approval_tokens::{say_how_to_revoke, say_valid_tokens};
 use super::approval_view::{
-    Line, context_lines, digest_of, is_unmet, previous_rows, signed_lines, stated_lines, text_of,
+    Line, context_lines, digest_of, previous_rows, signed_lines, stated_lines, text_of,
 };
 use crate::base::encoding::base64url;
 use crate::base::{AgentName, ApprovalReference, CapabilityName, code};
@@ -280,8 +281,12 @@ async fn deny(
 
 fn said(voted: &VotedApprovalAnswer, verdict: &str) -> String {
     let VotedApprovalAnswer { approval, state, seq, unchanged, valid_tokens: _ } = voted;
-    let repeated = if *unchanged { "; you had voted so before, and nothing has changed" } else { "" };
     let waits =
         if **state == *ApprovalState::Pending.as_str() { ": it waits for further approvers" } else { "" };
-    format!("{verdict} in ledger entry {seq}: the request {approval} is {state}{waits}{repeated}")
+    if *unchanged {
+        return format!(
+            "nothing has changed: you {verdict} the request {approval} before, in ledger entry {seq}; it is {state}{waits}"
+        );
+    }
+    format!("{verdict} in ledger entry {seq}: the request {approval} is {state}{waits}")
 }

@@ -38,6 +38,7 @@ pub(crate) mod whoami;
 
 mod approval_key_notes;
 mod approval_keys;
+mod approval_standing;
 mod approval_tokens;
 mod approval_view;
 mod authority_revocation;
