@@ -79,6 +79,11 @@ fn denial_and_change_of_a_key_name_what_they_affect() {
         "DOES NOT COUNT any more for the rule ask-first: the operator has no accepted approval key now";
     let to_answer = format!("to answer: `keyward approval approve {second}`");
     has(&shown, &[lapsed, "do not meet every rule", &to_answer]);
+    // And an auditor sees which roles can approve it
+    let code = process.good(&["operator", "invite", "olga", "--role", "auditor"], b"");
+    process.good_as("olga", &["join"], &code);
+    let shown = said(&process, "olga", &["approval", "show", &second]);
+    has(&shown, &["your role does not approve requests", "admin or security or approver"]);
     // And a key without approvals affects none
     let none = said(&process, "alice", &["approval", "key", "show"]);
     has(&none, &["approvals by `alice` with another key"]);
