@@ -30,9 +30,8 @@ impl Services {
 fn signed_by(world: &World, operator: &Operator, now: Timestamp) -> Vec<SignedApprovalAnswer> {
     let signed = world.approvals().newest().filter_map(|one| {
         let state = Some(one.state(now)).filter(|state| !state.is_ended())?;
-        let ballots = one.votes.iter().map(|vote| &vote.ballot);
-        let own =
-            ballots.filter(|ballot| ballot.approves && ballot.operator_id == operator.id).next_back()?;
+        let mut ballots = one.votes.iter().map(|vote| &vote.ballot);
+        let own = ballots.rfind(|ballot| ballot.approves && ballot.operator_id == operator.id)?;
         Some(SignedApprovalAnswer {
             approval: one.opened.id,
             user_code: one.opened.code,
