@@ -81,10 +81,12 @@ pub struct ExplanationAnswer {
     /// The rules that determined the decision, as the entry says.
     pub rules: Vec<String>,
     pub now: DecidedNowAnswer,
-    /// By the declarations that decided, if the present ones are others; absent also if the broker cannot read all entries that
-    /// made them.
+    /// By the declarations that decided, if the present ones are others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<ExplainedThenAnswer>,
+    /// Why `then` is absent although the present declarations are others: the broker cannot make the earlier ones again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then_left_out: Option<String>,
     /// By the present declarations.
     pub capabilities: Vec<ExplainedCapabilityAnswer>,
     /// Absent if the request is allowed now, or if no single change would allow it.

@@ -39,7 +39,11 @@ impl AdminServices {
         if !self.shows_whole(by.operator(), &entry) {
             return Err(unknown());
         }
-        let then = self.0.declared_at_decision(&recorded, work)?;
+        let (then, then_left_out) = match self.0.declared_at_decision(&recorded, work)? {
+            DecidedBy::Present => (None, None),
+            DecidedBy::Earlier(then) => (Some(then), None),
+            DecidedBy::Unknown(why) => (None, Some(why.to_owned())),
+        };
         Ok(self.0.state.store.read(|world, _| {
             let seen = Seen { scope: by.operator().scope(), registry: &world.registry };
             let then = then.as_ref().map(|then| explained_then(&self.0, world, &recorded, then, &seen));
@@ -59,6 +63,7 @@ impl AdminServices {
                 rules: recorded.event.rules.clone(),
                 now,
                 then,
+                then_left_out,
                 capabilities,
                 change,
             }
@@ -121,19 +126,22 @@ impl Services {
         }))
     }
 
-    /// The declarations that decided, if the present ones are others and the ledger still says which they were.
+    /// The declarations that decided.
     fn declared_at_decision(
         &self,
         recorded: &RecordedRequest,
         work: &Cancellation,
-    ) -> Result<Option<DeclaredAsOf>, Failure> {
+    ) -> Result<DecidedBy, Failure> {
         let is_present = |world: &World| snapshot_of(records(world)) == recorded.event.snapshot;
         if self.state.store.read(|world, _| is_present(world)) {
-            return Ok(None);
+            return Ok(DecidedBy::Present);
         }
-        let then = self.declared_as_of(recorded.seq, work)?;
-        // An entry that is not read has the hash of other declarations.
-        Ok(then.filter(|then| then.snapshot().hex() == recorded.event.snapshot))
+        Ok(match self.declared_as_of(recorded.seq, work)? {
+            None => DecidedBy::Unknown("the entries that made them cannot all be read for one request"),
+            Some(then) if then.snapshot().hex() == recorded.event.snapshot => DecidedBy::Earlier(then),
+            // An entry that is not read has the hash of other declarations.
+            Some(_) => DecidedBy::Unknown("the entries do not give declarations with the hash of the decision"),
+        })
     }
 
     /// The entry of a decision on a request of an agent.
@@ -165,6 +173,16 @@ impl Services {
         })?;
         Ok(found)
     }
+}
+
+/// The declarations that decided on a recorded request.
+enum DecidedBy {
+    /// The present ones.
+    Present,
+    /// Earlier ones.
+    Earlier(DeclaredAsOf),
+    /// Earlier ones that cannot be made again, and why.
+    Unknown(&'static str),
 }
 
 /// What decides on a recorded request now.

@@ -46,7 +46,8 @@ impl ExplainArgs {
 const PRESENT: &str = "by the present declarations:";
 
 fn lines(explained: &ExplanationAnswer) -> Vec<String> {
-    let ExplanationAnswer { decided, seq, agent, rules, now, then, capabilities, change } = explained;
+    let ExplanationAnswer { decided, seq, agent, rules, now, then, then_left_out, capabilities, change } =
+        explained;
     let mut lines = vec![format!("{} of agent `{agent}`, entry {seq}", headline(decided)), request(decided)];
     lines.extend(parameters(decided));
     lines.extend(approval(decided));
@@ -57,6 +58,7 @@ fn lines(explained: &ExplanationAnswer) -> Vec<String> {
         lines.push(format!("by the declarations of then, of entry {seq}:"));
         lines.extend(capabilities.iter().flat_map(capability));
     }
+    lines.extend(then_left_out.iter().map(|why| format!("the declarations of then are left out: {why}")));
     lines.push(present(now));
     if !capabilities.is_empty() {
         lines.push(PRESENT.to_owned());

@@ -163,3 +163,26 @@ async fn a_request_whose_parameters_did_not_fit_is_explained_by_its_code() {
         "{answer}"
     );
 }
+
+#[tokio::test]
+async fn an_old_decision_with_parameters_is_explained_by_the_rules_of_then() {
+    // Given a denial by a policy on parameters, which was changed since, as the parameters were
+    let (mut broker, agent) = replayable().await;
+    applied(&broker, &forbid("high", HIGH)).await;
+    let denied = ask_refund(&agent, &json!({ "amount": 101, "account": "x" })).await;
+    refused(&denied, 403, "policy_denied");
+    applied(&broker, &forbid("high", &HIGH.replace("100", "500"))).await;
+    applied(&broker, &REFUNDS.replace("min = 1,", "min = 2,").replace(", sensitive = true", "")).await;
+    // When it is explained, also after a restart, then by the rules of then and by the present ones
+    for _ in 0..2 {
+        let answer = explained(&broker, &denied).await;
+        let result = |by: &Value| by["capabilities"][0]["policies"][0]["result"].clone();
+        assert_eq!(
+            (result(&answer["then"]), result(&answer)),
+            (json!("denies"), json!("condition")),
+            "{answer}"
+        );
+        assert_eq!(answer.get("then_left_out"), None, "{answer}");
+        broker.restart().await;
+    }
+}
