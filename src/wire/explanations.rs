@@ -49,7 +49,8 @@ pub struct DecidedAnswer {
 pub struct DecidedNowAnswer {
     /// Whether the declarations are those of the decision. If not, the rules below are the present ones.
     pub same_declarations: bool,
-    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`; `unknown` if a policy tests a sensitive parameter.
+    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`; `unknown` if a policy tests a sensitive parameter, or the
+    /// request was refused for its parameters, which are not recorded.
     pub outcome: FixedText,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -125,8 +126,9 @@ pub struct ExplainedPolicyAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerName>,
     /// `denies`, `needs-approval`, `limits-life`, `fails` (it cannot be evaluated, and denies), or why it does not match: `condition`,
-    /// `other-owner`, `other-principal`, `other-action`, `other-resource`; or `sensitive-parameter`: it tests a parameter whose value
-    /// is not recorded.
+    /// `other-owner`, `other-principal`, `other-action`, `other-resource`; or, if it was not tested: `sensitive-parameter` (it tests
+    /// a parameter of which only a digest is recorded), `parameters-not-recorded` (it tests a parameter of a request that was
+    /// refused for its parameters).
     pub result: FixedText,
     /// The longest life in seconds, if the rule limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -77,7 +77,7 @@ impl Services {
             work.step()?;
             self.state.store.read(|world, _| {
                 for request in batch {
-                    if request.lacks_what_decided() {
+                    if request.not_recorded().is_some() {
                         found.note_not_replayed();
                     } else {
                         found.note(request, &self.replays(world, &draft, request));

@@ -1,11 +1,11 @@
 use super::change::AllowingChange;
 use super::declared_as_of::DeclaredAsOf;
 use super::explanation_views::{Seen, change, own_capability, own_change};
-use super::recorded_request::RecordedRequest;
+use super::recorded_request::{Part, RecordedRequest};
 use super::replay::Replay;
 use crate::authn::{AgentPrincipal, Records};
 use crate::base::limits::DECISION_ENTRIES_READ_MAX;
-use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RecordedParameters, RequestOutcome, code};
+use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RecordedParameters, code};
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
@@ -18,6 +18,9 @@ use crate::rules::Action;
 use crate::wire::{
     DecidedAnswer, DecidedNowAnswer, EntryField, ExplainedThenAnswer, ExplanationAnswer, OwnExplanationAnswer,
 };
+
+/// The outcome of a request that cannot be decided again.
+const UNKNOWN: &str = "unknown";
 
 /// Time between a decision and its entry, at most, in seconds: the clock may have been adjusted meanwhile.
 const ENTRY_DELAY_S: i64 = 3600;
@@ -45,7 +48,8 @@ impl AdminServices {
             DecidedBy::Unknown(why) => (None, Some(why.to_owned())),
         };
         Ok(self.0.state.store.read(|world, _| {
-            let seen = Seen { scope: by.operator().scope(), registry: &world.registry };
+            let lacks_parameters = recorded.not_recorded().is_some_and(|one| one.part == Part::Parameters);
+            let seen = Seen { scope: by.operator().scope(), registry: &world.registry, lacks_parameters };
             let then = then.as_ref().map(|then| explained_then(&self.0, world, &recorded, then, &seen));
             let explained = Explained::of(&self.0, world, &recorded, |explanation| {
                 let capabilities = explanation.traced.iter().filter(|(name, _)| seen.covers(name));
@@ -226,13 +230,13 @@ impl Explained<'_> {
         };
         let (code, reasons) = now;
         let is_denied = matches!(trial.outcome, TrialOutcome::Denied(_));
-        let (outcome, code, reasons) = if recorded.lacks_what_decided() && !is_denied {
-            let reason =
-                "the entry does not have the audience, the actions and the parameters that the request named";
-            (RequestOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
+        // A denial for another reason holds for any parameters, audience and actions.
+        let not_recorded = recorded.not_recorded().filter(|_| !is_denied);
+        let (outcome, code, reasons) = if let Some(missing) = not_recorded {
+            (UNKNOWN.into(), None, missing.reasons())
         } else if trial.is_untested && !is_denied {
             let reason = "a policy tests a sensitive parameter, of which the entry has only a digest: the request cannot be decided again";
-            ("unknown".into(), None, vec![reason.to_owned()])
+            (UNKNOWN.into(), None, vec![reason.to_owned()])
         } else if recorded.used_approval() && matches!(trial.outcome, TrialOutcome::NeedsApproval(_)) {
             (recorded.outcome.as_str().into(), None, vec!["with the approval that it used".to_owned()])
         } else {

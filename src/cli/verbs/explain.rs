@@ -152,6 +152,9 @@ fn policy(one: &ExplainedPolicyAnswer) -> String {
         "sensitive-parameter" => {
             "was not tested: it tests a sensitive parameter, whose value is not recorded".to_owned()
         }
+        "parameters-not-recorded" => {
+            "was not tested: it tests a parameter, and those of a refused request are not recorded".to_owned()
+        }
         "other-owner" => "does not match: it belongs to another owner than the capability".to_owned(),
         "other-principal" => "does not match: its head names another agent or role".to_owned(),
         "other-action" => "does not match: its head names other actions".to_owned(),

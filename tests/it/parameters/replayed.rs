@@ -152,16 +152,40 @@ async fn an_operator_with_an_owner_sees_no_parameter_of_other_owners() {
 }
 
 #[tokio::test]
-async fn a_request_whose_parameters_did_not_fit_is_explained_by_its_code() {
+async fn a_request_whose_parameters_did_not_fit_is_not_decided_again() {
+    // Given refusals for parameters, and a policy that would match without any
     let (broker, agent) = replayable().await;
-    let reply = ask_refund(&agent, &json!({ "amount": 0, "account": "x" })).await;
-    refused(&reply, 400, "parameter_invalid");
-    let answer = explained(&broker, &reply).await;
-    assert_eq!(
-        (&answer["code"], &answer["now"]["outcome"]),
-        (&json!("parameter_invalid"), &json!("deny")),
-        "{answer}"
-    );
+    applied(&broker, &forbid("absent", "!(context.parameters has amount)")).await;
+    let mut refusals = Vec::new();
+    for (parameters, code) in [
+        (json!({ "amount": 0, "account": "x" }), "parameter_invalid"),
+        (json!({ "amount": 1 }), "parameter_missing"),
+        (json!({ "amount": 1, "account": "x", "colour": 1 }), "parameter_unknown"),
+    ] {
+        let reply = ask_refund(&agent, &parameters).await;
+        refused(&reply, 400, code);
+        // When an operator and the agent ask why, then the outcome is unknown, and the recorded reason is named
+        let decision = reply.json()["decision_id"].as_str().unwrap().to_owned();
+        let own = agent.caller.get(&format!("/v1/decisions/{decision}")).await.json();
+        let answer = explained(&broker, &reply).await;
+        for told in [&answer, &own] {
+            assert_eq!((&told["code"], &told["now"]["outcome"]), (&json!(code), &json!("unknown")), "{told}");
+            let reasons = told["now"]["reasons"].to_string();
+            assert!(reasons.contains("are not recorded") && reasons.contains(code), "{reasons}");
+            assert_eq!((told["now"].get("code"), told.get("change")), (None, None), "{told}");
+        }
+        // And the policy on parameters was not tested
+        assert_eq!(
+            answer["capabilities"][0]["policies"][0]["result"], "parameters-not-recorded",
+            "{answer}"
+        );
+        refusals.push(reply);
+    }
+    // And a denial that holds for any parameters is one
+    applied(&broker, &forbid("all", "true")).await;
+    for reply in &refusals {
+        assert_eq!(explained(&broker, reply).await["now"]["code"], "policy_denied");
+    }
 }
 
 #[tokio::test]
