@@ -85,6 +85,7 @@ async fn a_request_is_not_decided_again_if_a_policy_tests_a_sensitive_value() {
     }
     let all = simulated(&broker, &forbid("all", "true")).await;
     assert_eq!((&all["changes"], &all["not_replayed"]), (&json!([]), &json!(2)), "{all}");
+    assert_eq!(all["not_replayed_causes"]["sensitive_parameter"], 2, "{all}");
     // And a present denial by another policy stays one
     applied(&broker, &forbid("all", "true")).await;
     assert_eq!(explained(&broker, &granted).await["now"]["outcome"], "deny");
@@ -181,6 +182,14 @@ async fn a_request_whose_parameters_did_not_fit_is_not_decided_again() {
         );
         refusals.push(reply);
     }
+    // And a simulation leaves them out, and says why
+    let draft = simulated(&broker, &forbid("high", HIGH)).await;
+    let causes = json!({ "sensitive_parameter": 0, "refused_parameters": 3, "target": 0 });
+    assert_eq!(
+        (&draft["requests"], &draft["not_replayed"], &draft["not_replayed_causes"]),
+        (&json!(3), &json!(3), &causes),
+        "{draft}"
+    );
     // And a denial that holds for any parameters is one
     applied(&broker, &forbid("all", "true")).await;
     for reply in &refusals {
