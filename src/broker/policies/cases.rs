@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::case_file::{CaseFile, CaseRequest, PolicyCase};
 use super::trial_world::{broker_audience, trial_world};
 use crate::base::{
-    Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, InstanceId, PolicyName, RequestOutcome,
-    Sensitive, SystemEntropy, Timestamp, code,
+    Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, GivenParameters, InstanceId, PolicyName,
+    RequestOutcome, Sensitive, SystemEntropy, Timestamp, code,
 };
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
@@ -13,7 +13,7 @@ use crate::crypto::MacKey;
 use crate::policy::{
     DecisionContext, LifeLimits, MintRequest, Past, Requester, Trial, TrialOutcome, TrialRequest, try_request,
 };
-use crate::registry::{AgentKind, Delivery};
+use crate::registry::{AgentKind, CapabilityParameters, Delivery, ParameterFault};
 use crate::rules::Action;
 
 /// Declaration files, and files with cases.
@@ -112,6 +112,8 @@ impl Trials<'_> {
         if let Some(policy) = policy.as_ref().filter(|policy| self.world.rules().policy(policy).is_none()) {
             return Err(format!("case `{name}`: policy `{policy}` is not declared"));
         }
+        self.check_parameters(&capability, action, &parameters)
+            .map_err(|fault| format!("case `{name}`: {fault}"))?;
         let entropy = SystemEntropy;
         let context = DecisionContext {
             decision: DecisionId::mint(time, &entropy),
@@ -138,6 +140,27 @@ impl Trials<'_> {
         let request = MintRequest { parameters, ..MintRequest::plain([capability].into(), life_s) };
         let trial = try_request(&context, &by, &TrialRequest { action, request });
         Ok(result(name, expect, policy, trial))
+    }
+
+    /// Checks the parameters of a case against the declaration of its capability: a mistake of the case would otherwise pass as
+    /// the denial that the case expects.
+    fn check_parameters(
+        &self,
+        capability: &CapabilityName,
+        action: Action,
+        given: &GivenParameters,
+    ) -> Result<(), String> {
+        if action != Action::Token {
+            let fault = format!("`parameters`: a request of the action `{}` has none", action.as_str());
+            return if given.is_empty() { Ok(()) } else { Err(fault) };
+        }
+        let none = CapabilityParameters::default();
+        let declared = self.world.registry.declarations().parameters_of(capability).unwrap_or(&none);
+        let checked = declared.check(capability, given);
+        checked.map(drop).map_err(|ParameterFault { code, why, fix }| match code == code::PARAMETER_MISSING {
+            true => format!("`parameters`: {why}"),
+            false => format!("`parameters`: {why}; {fix}"),
+        })
     }
 
     /// The action of a case, by default the one that the delivery of its capability has.

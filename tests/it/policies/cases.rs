@@ -175,6 +175,33 @@ fn faults_of_cases_have_their_place() {
     assert!(faults[0].contains("agent `nobody`, which is not declared"), "{faults:?}");
 }
 
+#[test]
+fn parameters_of_a_case_that_do_not_fit_are_a_fault_of_the_file() {
+    // Given a capability with parameters
+    let parameters = "\n[capability.parameters]\namount = { type = \"integer\", required = true, max = 9 }\n";
+    let declared = DECLARED.replacen("environment = \"production\"\n\n", &format!("environment = \"production\"{parameters}\n"), 1);
+    let of = |parameters: &str| {
+        run(&declared, &case("one", "web.deploy", &format!("expect = \"deny\"\n{parameters}")))
+    };
+    // When a case that expects a denial gives others, then it does not pass: the file has a mistake
+    for (parameters, says) in [
+        ("", "requires the parameter `amount`"),
+        ("parameters = { amuont = 1 }", "did you mean `amount`?"),
+        ("parameters = { amount = 10 }", "the value of the parameter `amount` is not allowed; give"),
+        ("parameters = { amount = \"1\" }", "the value of the parameter `amount` is not allowed; give"),
+        ("parameters = { amount = 1 }\naction = \"lease\"", "has no action `lease`"),
+    ] {
+        let faults = of(parameters).unwrap_err();
+        assert!(faults[0].starts_with("cases.toml:1: case `one`: ") && faults[0].contains(says), "{faults:?}");
+    }
+    let leased = case("one", "db.read", "parameters = { amount = 1 }\nexpect = \"allow\"");
+    let faults = run(&declared, &leased).unwrap_err();
+    assert!(faults[0].contains("a request of the action `lease` has none"), "{faults:?}");
+    // The twin: with those that fit, the case is decided
+    let decided = of("parameters = { amount = 9 }").unwrap();
+    assert_eq!(decided[0].outcome, "allow", "{}", decided[0].why);
+}
+
 fn keyward(dir: &std::path::Path, more: &[&str]) -> Output {
     let mut command = Command::new(KEYWARD);
     command.args(["policy", "test", "cases.toml", "-f", "declared.toml"]).args(more);
