@@ -20,6 +20,8 @@ pub(super) struct PolicyCase {
     pub(super) name: String,
     pub(super) request: CaseRequest,
     pub(super) expect: RequestOutcome,
+    /// The life that the token or the lease has to get, in seconds.
+    pub(super) expect_life_s: Option<u32>,
     /// A policy that has to match.
     pub(super) policy: Option<PolicyName>,
     pub(super) place: SourcePosition,
@@ -62,6 +64,7 @@ struct RawCase {
     #[serde(default)]
     parameters: GivenParameters,
     expect: String,
+    expect_life: Option<String>,
     policy: Option<String>,
 }
 
@@ -124,6 +127,16 @@ fn length(text: Option<&str>) -> Result<Option<u32>, &'static str> {
     text.map(|text| length_s(text).ok_or("write a length of time, e.g. \"5m\"")).transpose()
 }
 
+/// The life that a case expects, in seconds. Only a request that is allowed has one.
+fn expected_life(text: Option<&str>, expect: Option<RequestOutcome>) -> Result<Option<u32>, &'static str> {
+    match expect {
+        Some(RequestOutcome::Deny | RequestOutcome::Approval) if text.is_some() => {
+            Err("a request with the outcome `deny` or `approval` gets no life")
+        }
+        Some(_) | None => length(text),
+    }
+}
+
 fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option<PolicyCase> {
     let agent = field(raw.agent.parse::<AgentName>(), "agent", place, faults);
     let capability = field(raw.capability.parse::<CapabilityName>(), "capability", place, faults);
@@ -144,6 +157,8 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
     let expect = RequestOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
     let expect = expect.ok_or("the outcomes are `allow`, `constrain`, `approval` and `deny`");
     let expect = field(expect, "expect", place, faults);
+    let expect_life_s =
+        field(expected_life(raw.expect_life.as_deref(), expect), "expect_life", place, faults);
     let policy = field(raw.policy.as_deref().map(str::parse).transpose(), "policy", place, faults);
     let request = CaseRequest {
         agent: agent?,
@@ -155,5 +170,12 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
         since_sensitive_read_s: since_sensitive_read_s?,
         parameters: raw.parameters.clone(),
     };
-    Some(PolicyCase { name: raw.name.clone(), request, expect: expect?, policy: policy?, place })
+    Some(PolicyCase {
+        name: raw.name.clone(),
+        request,
+        expect: expect?,
+        expect_life_s: expect_life_s?,
+        policy: policy?,
+        place,
+    })
 }

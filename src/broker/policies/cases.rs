@@ -36,6 +36,10 @@ pub struct PolicyCaseResult {
     pub outcome: &'static str,
     /// The reason for the outcome.
     pub why: String,
+    /// The life in seconds of the token or the lease that the request gets.
+    pub life_s: Option<u32>,
+    /// The life in seconds that the case expects.
+    pub expected_life_s: Option<u32>,
     /// The policies that match.
     pub policies: BTreeSet<PolicyName>,
     /// The policy that the case expects to match.
@@ -43,11 +47,12 @@ pub struct PolicyCaseResult {
 }
 
 impl PolicyCaseResult {
-    /// Whether the outcome is the expected one, and the expected policy matches.
+    /// Whether the outcome and the life are the expected ones, and the expected policy matches.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         let matches = self.expected_policy.as_ref().is_none_or(|policy| self.policies.contains(policy));
-        self.expected == self.outcome && matches
+        let lives = self.expected_life_s.is_none_or(|expected| self.life_s == Some(expected));
+        self.expected == self.outcome && lives && matches
     }
 }
 
@@ -95,7 +100,7 @@ struct Trials<'w> {
 impl Trials<'_> {
     /// The result of a case; the fault of the case if it names what is not declared.
     fn decided(&self, case: PolicyCase) -> Result<PolicyCaseResult, String> {
-        let PolicyCase { name, request, expect, policy, .. } = case;
+        let PolicyCase { name, request, expect, expect_life_s, policy, place: _ } = case;
         let CaseRequest {
             agent,
             capability,
@@ -139,7 +144,8 @@ impl Trials<'_> {
         };
         let request = MintRequest { parameters, ..MintRequest::plain([capability].into(), life_s) };
         let trial = try_request(&context, &by, &TrialRequest { action, request });
-        Ok(result(name, expect, policy, trial))
+        let expected = Expected { outcome: expect, life_s: expect_life_s, policy };
+        Ok(result(name, expected, trial))
     }
 
     /// Checks the parameters of a case against the declaration of its capability: a mistake of the case would otherwise pass as
@@ -185,12 +191,14 @@ impl Trials<'_> {
 /// The life of the certificate of an agent in a trial: longer than any token or lease.
 const CERTIFICATE_LIFE_S: i64 = 366 * 86_400;
 
-fn result(
-    name: String,
-    expect: RequestOutcome,
+/// What a case expects.
+struct Expected {
+    outcome: RequestOutcome,
+    life_s: Option<u32>,
     policy: Option<PolicyName>,
-    trial: Trial,
-) -> PolicyCaseResult {
+}
+
+fn result(name: String, expect: Expected, trial: Trial) -> PolicyCaseResult {
     let Trial { outcome, rules, policies, .. } = trial;
     let why = match &outcome {
         TrialOutcome::Allowed { .. } => rules.join(", "),
@@ -205,6 +213,14 @@ fn result(
             (None, None) => format!("{}: {}", refusal.code, refusal.code.meaning()),
         },
     };
-    let (expected, outcome) = (expect.as_str(), outcome.kind().as_str());
-    PolicyCaseResult { name, expected, outcome, why, policies, expected_policy: policy }
+    PolicyCaseResult {
+        name,
+        expected: expect.outcome.as_str(),
+        outcome: outcome.kind().as_str(),
+        why,
+        life_s: outcome.life_s(),
+        expected_life_s: expect.life_s,
+        policies,
+        expected_policy: expect.policy,
+    }
 }

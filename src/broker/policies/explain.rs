@@ -144,7 +144,9 @@ impl Services {
             None => DecidedBy::Unknown("the entries that made them cannot all be read for one request"),
             Some(then) if then.snapshot().hex() == recorded.event.snapshot => DecidedBy::Earlier(then),
             // An entry that is not read has the hash of other declarations.
-            Some(_) => DecidedBy::Unknown("the entries do not give declarations with the hash of the decision"),
+            Some(_) => {
+                DecidedBy::Unknown("the entries do not give declarations with the hash of the decision")
+            }
         })
     }
 

@@ -176,10 +176,7 @@ async fn a_request_whose_parameters_did_not_fit_is_not_decided_again() {
             assert_eq!((told["now"].get("code"), told.get("change")), (None, None), "{told}");
         }
         // And the policy on parameters was not tested
-        assert_eq!(
-            answer["capabilities"][0]["policies"][0]["result"], "parameters-not-recorded",
-            "{answer}"
-        );
+        assert_eq!(answer["capabilities"][0]["policies"][0]["result"], "parameters-not-recorded", "{answer}");
         refusals.push(reply);
     }
     // And a simulation leaves them out, and says why

@@ -125,6 +125,31 @@ fn cases_are_decided_by_time_source_life_action_and_sensitivity() {
 }
 
 #[test]
+fn a_case_can_expect_the_life_that_the_request_gets() {
+    let inside = "source = \"10.1.2.3\"";
+    for (capability, more, life_s) in [
+        ("web.deploy", format!("{inside}\nexpect = \"allow\"\nexpect_life = \"5m\""), 300),
+        (
+            "web.deploy",
+            format!("{inside}\nlife = \"2h\"\nexpect = \"constrain\"\nexpect_life = \"1h\""),
+            3600,
+        ),
+        ("web.deploy", "expect = \"constrain\"\nexpect_life = \"2m\"".to_owned(), 120),
+        ("db.read", "life = \"1h\"\nexpect = \"constrain\"\nexpect_life = \"2m\"".to_owned(), 120),
+    ] {
+        let result = &run(&declared(), &case("one", capability, &more)).unwrap()[0];
+        assert_eq!(result.life_s, Some(life_s), "{more}: {}", result.why);
+        assert!(result.has_passed(), "{more}");
+        // The twin: another life is a failure
+        let other = case("one", capability, &more.replace("expect_life = \"", "expect_life = \"1"));
+        assert!(!run(&declared(), &other).unwrap()[0].has_passed(), "{other}");
+    }
+    let denied = case("one", "web.deploy", "expect = \"deny\"\nexpect_life = \"5m\"");
+    let faults = run(&declared(), &denied).unwrap_err();
+    assert!(faults[0].contains("`expect_life`: a request with the outcome `deny`"), "{faults:?}");
+}
+
+#[test]
 fn a_case_can_expect_an_approval() {
     let rule =
         "@decision(\"require_approval\") forbid (principal, action == Keyward::Action::\"token\", resource);";
@@ -179,7 +204,11 @@ fn faults_of_cases_have_their_place() {
 fn parameters_of_a_case_that_do_not_fit_are_a_fault_of_the_file() {
     // Given a capability with parameters
     let parameters = "\n[capability.parameters]\namount = { type = \"integer\", required = true, max = 9 }\n";
-    let declared = DECLARED.replacen("environment = \"production\"\n\n", &format!("environment = \"production\"{parameters}\n"), 1);
+    let declared = DECLARED.replacen(
+        "environment = \"production\"\n\n",
+        &format!("environment = \"production\"{parameters}\n"),
+        1,
+    );
     let of = |parameters: &str| {
         run(&declared, &case("one", "web.deploy", &format!("expect = \"deny\"\n{parameters}")))
     };
@@ -192,7 +221,10 @@ fn parameters_of_a_case_that_do_not_fit_are_a_fault_of_the_file() {
         ("parameters = { amount = 1 }\naction = \"lease\"", "has no action `lease`"),
     ] {
         let faults = of(parameters).unwrap_err();
-        assert!(faults[0].starts_with("cases.toml:1: case `one`: ") && faults[0].contains(says), "{faults:?}");
+        assert!(
+            faults[0].starts_with("cases.toml:1: case `one`: ") && faults[0].contains(says),
+            "{faults:?}"
+        );
     }
     let leased = case("one", "db.read", "parameters = { amount = 1 }\nexpect = \"allow\"");
     let faults = run(&declared, &leased).unwrap_err();
@@ -231,6 +263,16 @@ fn a_failed_case_says_what_decided_and_ends_with_11() {
     let said = String::from_utf8_lossy(&failed.stdout);
     assert!(said.contains("failed: by night: expected allow, is deny: policy `no-nights` denies"), "{said}");
     assert!(String::from_utf8_lossy(&failed.stderr).contains("policy_test_failed"), "{failed:?}");
+    // And a failed expectation of a life says the life and the limit
+    let short = "[[case]]\nname = \"long\"\nagent = \"deploy-bot\"\ncapability = \"web.deploy\"\n\
+                 expect = \"constrain\"\nexpect_life = \"5m\"\n";
+    fs::write(dir.path().join("cases.toml"), format!("{good}{short}")).unwrap();
+    let failed = keyward(dir.path(), &[]);
+    let said = String::from_utf8_lossy(&failed.stdout);
+    let line =
+        "failed: long: expected constrain for 5m, is constrain for 2m: life shortened from 300 s to 120 s by";
+    assert!(said.contains(line) && said.contains("`short-outside`"), "{said}");
+    fs::write(dir.path().join("cases.toml"), format!("{good}{bad}")).unwrap();
     let sent = keyward(dir.path(), &["-o", "json"]);
     let output: Value = serde_json::from_slice(&sent.stdout).unwrap();
     assert_eq!((&output["failed"], &output["cases"][1]["passed"]), (&Value::from(1), &Value::from(false)));
