@@ -90,7 +90,8 @@ fn explained_then(
     let Replay { context, by } = Replay::of(services, records, recorded, recorded.agent_id(world), &roles);
     let asked = recorded.request(&then.declarations, &roles);
     let traced = trace_request(&context, &by, &asked);
-    let capabilities = traced.iter().map(|(name, traced)| seen.capability(name, traced)).collect();
+    let capabilities = traced.iter().filter(|(name, _)| seen.covers(name));
+    let capabilities = capabilities.map(|(name, traced)| seen.capability(name, traced)).collect();
     ExplainedThenAnswer { seq: then.seq, capabilities }
 }
 
@@ -141,12 +142,10 @@ impl Services {
             return Ok(DecidedBy::Present);
         }
         Ok(match self.declared_as_of(recorded.seq, work)? {
-            None => DecidedBy::Unknown("the entries that made them cannot all be read for one request"),
+            None => DecidedBy::Unknown("more ledger entries made them than one request reads"),
             Some(then) if then.snapshot().hex() == recorded.event.snapshot => DecidedBy::Earlier(then),
             // An entry that is not read has the hash of other declarations.
-            Some(_) => {
-                DecidedBy::Unknown("the entries do not give declarations with the hash of the decision")
-            }
+            Some(_) => DecidedBy::Unknown("the ledger entries that made them cannot all be read"),
         })
     }
 
