@@ -47,7 +47,14 @@ pub(super) struct CaseRequest {
 #[derive(Debug, Default)]
 pub(super) struct CaseFile {
     pub(super) cases: Vec<PolicyCase>,
-    pub(super) secrets: BTreeMap<SecretName, AssumedSecret>,
+    pub(super) secrets: BTreeMap<SecretName, CaseSecret>,
+}
+
+/// A secret that a case file states.
+#[derive(Clone, Debug)]
+pub(super) struct CaseSecret {
+    pub(super) assumed: AssumedSecret,
+    pub(super) place: SourcePosition,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +93,11 @@ impl CaseFile {
         let mut faults = tables.faults();
         let mut read = Self::default();
         for (place, raw) in tables.take::<RawSecret>("secret", &mut faults) {
-            read.secrets.extend(secret(&raw, place, &mut faults));
+            let Some((name, assumed)) = secret(&raw, place, &mut faults) else { continue };
+            if read.secrets.contains_key(&name) {
+                faults.tell(place, "another `[[secret]]` has the same name");
+            }
+            read.secrets.insert(name, CaseSecret { assumed, place });
         }
         for (place, raw) in tables.take::<RawCase>("case", &mut faults) {
             let case = case(&raw, place, &mut faults);
@@ -149,7 +160,10 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
         Timestamp::parse(text).ok_or("write a time as in RFC 3339, e.g. \"2026-01-05T12:00:00Z\"")
     });
     let time = field(time, "time", place, faults);
-    let source = raw.source.as_deref().map(|text| text.parse::<IpAddr>().map_err(|_| "not an IP address"));
+    let source = raw
+        .source
+        .as_deref()
+        .map(|text| text.parse::<IpAddr>().map_err(|_| "write an IP address, e.g. \"10.1.2.3\""));
     let source = field(source.transpose(), "source", place, faults);
     let life_s = field(length(raw.life.as_deref()), "life", place, faults);
     let since = length(raw.since_sensitive_read.as_deref());

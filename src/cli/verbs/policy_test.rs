@@ -23,6 +23,15 @@ pub struct PolicyTestArgs {
 
 impl PolicyTestArgs {
     pub(crate) fn run(&self, console: &Console) -> Result<(), CommandFailure> {
+        let streams = self.cases.iter().chain(&self.files).filter(|path| path.as_os_str() == "-");
+        if streams.count() > 1 {
+            // The second reading would find nothing, and a test without policies can pass.
+            let why = "standard input (`-`) is named twice, and can be read only once";
+            return Err(CommandFailure::usage(
+                why,
+                "store the cases or the declarations in a file, and name it",
+            ));
+        }
         let test = PolicyTest { declarations: sources(&self.files)?, cases: sources(&self.cases)? };
         let results = run_policy_test(&test).map_err(|failure| invalid(&failure))?;
         let cases: Vec<PolicyCaseOutput> = results.iter().map(output).collect();

@@ -56,7 +56,11 @@ impl SimulateArgs {
         };
         let replayed = answer.requests.saturating_sub(answer.not_replayed);
         let others = not_replayed(&answer);
-        session.console.say(&format!("{replayed} requests were replayed{others}{further}"));
+        let replayed = match replayed {
+            1 => "1 request was replayed".to_owned(),
+            count => format!("{count} requests were replayed"),
+        };
+        session.console.say(&format!("{replayed}{others}{further}"));
         Ok(())
     }
 }

@@ -182,7 +182,7 @@ fn faults_of_cases_have_their_place() {
         (case("one", "web.deploy", ""), "cases.toml:1: missing field `expect`"),
         (case("one", "web.deploy", "expect = \"maybe\""), "`expect`: the outcomes are"),
         (case("one", "web.deploy", "expect = \"allow\"\ntime = \"noon\""), "`time`: write a time"),
-        (case("one", "web.deploy", "expect = \"allow\"\nsource = \"here\""), "`source`: not an IP address"),
+        (case("one", "web.deploy", "expect = \"allow\"\nsource = \"here\""), "`source`: write an IP address"),
         (case("one", "web.deploy", "expect = \"allow\"\naction = \"steal\""), "`action`: the actions are"),
         (case("one", "web.deploy", "expect = \"allow\"\nlife = \"soon\""), "`life`: write a length"),
         (case("one", "web.deplyo", "expect = \"allow\""), "capability `web.deplyo` is not declared"),
@@ -198,6 +198,45 @@ fn faults_of_cases_have_their_place() {
     let wrong = policy("p", "forbid (principal == Keyward::Agent::\"nobody\", action, resource);");
     let faults = run(&wrong, &case("one", "web.deploy", "expect = \"allow\"")).unwrap_err();
     assert!(faults[0].contains("agent `nobody`, which is not declared"), "{faults:?}");
+}
+
+#[test]
+fn lives_and_secrets_of_a_case_that_cannot_be_are_faults() {
+    let web = |more: &str| case("one", "web.deploy", &format!("expect = \"allow\"\n{more}"));
+    let secret = |name: &str| format!("[[secret]]\nname = \"{name}\"\nsensitivity = \"high\"\n");
+    for (cases, says) in [
+        (web("life = \"9s\""), "case `one`: `life`: a token lives at least 10 s"),
+        (web("expect_life = \"0s\""), "case `one`: `expect_life`: a token lives at least 10 s"),
+        (case("one", "db.read", "expect = \"deny\"\nlife = \"59s\""), "a lease lives at least 60 s"),
+        (
+            case("one", "key.read", "expect = \"allow\"\naction = \"read_secret\"\nexpect_life = \"5m\""),
+            "`expect_life`: a request of the action `read_secret` has none",
+        ),
+        // A secret of another name would leave the one that is meant with an ordinary sensitivity
+        (
+            format!("{}{}", secret("deploy/kye"), web("")),
+            "cases.toml:1: no declaration names the secret `deploy/kye`; did you mean `deploy/key`?",
+        ),
+        (format!("{}{}", secret("deploy/key").repeat(2), web("")), "another `[[secret]]` has the same name"),
+    ] {
+        let faults = run(&declared(), &cases).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.contains(says)), "{cases}: {faults:?}");
+    }
+    // The twins: at the limits, and with the name of the secret, the cases are decided
+    for cases in [
+        web("life = \"10s\""),
+        case("one", "db.read", "expect = \"allow\"\nlife = \"60s\""),
+        format!("{}{}", secret("db/admin"), web("")),
+    ] {
+        assert!(run(&declared(), &cases).is_ok(), "{cases}");
+    }
+}
+
+#[test]
+fn standard_input_is_not_read_as_cases_and_as_declarations() {
+    let output = Command::new(KEYWARD).args(["policy", "test", "-", "-f", "-"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("can be read only once"), "{said}");
 }
 
 #[test]
