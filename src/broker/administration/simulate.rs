@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::entry_filter::moment;
+use super::entry_filter::{moment, refused};
 use super::entry_reads::TermSearch;
 use super::upload::{Upload, Uploaded};
 use crate::authn::Records;
@@ -52,7 +52,13 @@ impl AdminServices {
     ) -> Result<SimulationAnswer, Failure> {
         let mut upload = Upload::read(by.operator(), heavy, uploaded).await?;
         upload.names.widening = false;
-        let since = moment("since", Some(&span.since), self.0.state.clock.now())?;
+        let now = self.0.state.clock.now();
+        let since = moment("since", Some(&span.since), now)?;
+        if since.is_some_and(|since| since > now) {
+            // No request is that new: an empty answer would say that the files change no decision.
+            let future = refused("since", "is in the future");
+            return Err(future.mended_by("name a past time, or a length of time before now, e.g. `7d`"));
+        }
         let (services, before) = (Arc::clone(&self.0), span.before);
         heavy.run(Priority::Ordinary, move |work| services.simulate(&upload, since, before, work)).await
     }

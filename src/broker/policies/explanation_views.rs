@@ -60,8 +60,8 @@ impl Seen<'_> {
         let mut policies: Vec<&TracedPolicy<'_>> = traced.policies.iter().filter(is_shown).collect();
         policies.sort_by_key(|one| match one.result {
             TraceResult::Matched(_) => 0,
-            TraceResult::ConditionUnmet => 1,
-            TraceResult::Untested => 2,
+            TraceResult::Untested => 1,
+            TraceResult::ConditionUnmet => 2,
             TraceResult::HeadUnfit(_) => 3,
         });
         let further_policies = policies.len().saturating_sub(EXPLAINED_POLICIES_MAX);

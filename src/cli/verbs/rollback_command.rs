@@ -57,47 +57,60 @@ impl RollbackCommand {
     }
 
     fn fix(&self, code: Code, told: &str) -> Option<String> {
-        let Self { history, bare, decided } = self;
-        let approve_again =
-            format!("have a second operator approve the rollback again: `{}`", self.approving());
-        Some(match code {
+        if code == code::POLICY_VERSION_UNKNOWN {
             // The broker may say more, e.g. that the hash is ambiguous.
-            code::POLICY_VERSION_UNKNOWN if told == code.fix() => {
-                format!("`{history}` lists the versions with their hashes")
-            }
-            code::DECLARATIONS_INVALID => format!(
-                "the earlier version does not fit the other present declarations: correct these with `keyward apply -f FILE`, \
-                 then repeat `{bare}`"
+            let fix = || format!("`{}` lists the versions with their hashes", self.history);
+            return (told == code.fix()).then(fix);
+        }
+        let Self { bare, decided, .. } = self;
+        let (dry_run, approving) = (self.dry_run(), self.approving());
+        let again = format!("have a second operator approve the rollback again: `{approving}`");
+        let approved = self.approved(Path::new("plan-approval.json"));
+        let fixes: [(&[Code], String); 9] = [
+            (
+                &[code::DECLARATIONS_INVALID],
+                format!(
+                    "the earlier version does not fit the other present declarations: correct these with \
+                     `keyward apply -f FILE`, then repeat `{bare}`"
+                ),
             ),
-            code::ROLLBACK_DIFFERS => {
-                format!("another operator may have applied declarations meanwhile: repeat `{bare}`")
-            }
-            code::PLAN_OUTDATED => format!(
-                "plan again: `{}`; the last line of its output is the command for the new plan",
-                self.dry_run()
+            (
+                &[code::ROLLBACK_DIFFERS],
+                format!("another operator may have applied declarations meanwhile: repeat `{bare}`"),
             ),
-            code::WIDENING_NOT_CONFIRMED => format!(
-                "read what becomes reachable: `{}`; then confirm it: `{decided} --widen`",
-                self.dry_run()
+            (
+                &[code::PLAN_OUTDATED],
+                format!(
+                    "plan again: `{dry_run}`; the last line of its output is the command for the new plan"
+                ),
             ),
-            code::WIDENING_NEEDS_SECOND_OPERATOR => format!(
-                "another person with the right to apply runs `{}`; then: `{}`",
-                self.approving(),
-                self.approved(Path::new("plan-approval.json"))
+            (
+                &[code::WIDENING_NOT_CONFIRMED],
+                format!("read what becomes reachable: `{dry_run}`; then confirm it: `{decided} --widen`"),
             ),
-            code::PLAN_APPROVAL_OUTDATED => format!("{approve_again}, with the same hash"),
-            code::PLAN_APPROVAL_EXPIRED | code::APPROVAL_SIGNATURE_INVALID => approve_again,
-            code::APPROVER_INELIGIBLE | code::APPROVER_IS_REQUESTER => {
-                format!("have another operator approve the rollback: `{}`", self.approving())
-            }
-            code::PLAN_APPROVAL_MALFORMED => {
-                format!("use the file that a second operator wrote with `{}` as it is", self.approving())
-            }
-            code::PLAN_APPROVAL_NOT_NEEDED => {
-                format!("bring the version back without `--approve` and `--approved`: `{decided}`")
-            }
-            _ => return None,
-        })
+            (
+                &[code::WIDENING_NEEDS_SECOND_OPERATOR],
+                format!("another person with the right to apply runs `{approving}`; then: `{approved}`"),
+            ),
+            (&[code::PLAN_APPROVAL_OUTDATED], format!("{again}, with the same hash")),
+            (
+                &[
+                    code::PLAN_APPROVAL_EXPIRED,
+                    code::PLAN_APPROVAL_MALFORMED,
+                    code::APPROVAL_SIGNATURE_INVALID,
+                ],
+                again,
+            ),
+            (
+                &[code::APPROVER_INELIGIBLE, code::APPROVER_IS_REQUESTER],
+                format!("have another operator approve the rollback: `{approving}`"),
+            ),
+            (
+                &[code::PLAN_APPROVAL_NOT_NEEDED],
+                format!("bring the version back without `--approve` and `--approved`: `{decided}`"),
+            ),
+        ];
+        fixes.into_iter().find(|(codes, _)| codes.contains(&code)).map(|(_, fix)| fix)
     }
 }
 
