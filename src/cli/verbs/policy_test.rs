@@ -88,7 +88,9 @@ fn line(case: &PolicyCaseOutput) -> String {
         (_, Some(expected_s)) if !has_life => {
             format!("expected {expected} for {}, is {outcome}{life}: {why}", spoken(*expected_s))
         }
-        (Some(policy), _) => format!("policy `{policy}` does not match; {outcome}{life}: {why}"),
+        (Some(policy), _) => {
+            format!("expected policy `{policy}` to match, which it does not; is {outcome}{life}: {why}")
+        }
         (None, _) => format!("{outcome}{life}: {why}"),
     };
     format!("failed: {name}: {problem}")
