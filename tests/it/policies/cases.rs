@@ -226,7 +226,7 @@ fn lives_and_secrets_of_a_case_that_cannot_be_are_faults() {
     for cases in [
         web("life = \"10s\""),
         case("one", "db.read", "expect = \"allow\"\nlife = \"60s\""),
-        format!("{}{}", secret("db/admin"), web("")),
+        format!("[[secret]]\nname = \"db/admin\"\n{}", web("")),
     ] {
         assert!(run(&declared(), &cases).is_ok(), "{cases}");
     }

@@ -20,7 +20,10 @@ fn keyward(process: &Process, command: &str) -> (bool, String, String) {
 fn apply(process: &Process, text: &str, more: &[&str]) {
     let file = process.path("policies.toml");
     fs::write(&file, text).unwrap();
-    process.good(&[&["apply", "-f", &file.display().to_string()], more].concat(), b"");
+    let path = file.display().to_string();
+    let mut args = vec!["apply", "-f", path.as_str()];
+    args.extend(more);
+    process.good(&args, b"");
 }
 
 /// The hashes of the versions of the policy `p`, the newest first.
@@ -101,7 +104,8 @@ fn rollback_to_the_present_version_says_that_nothing_changes() {
         assert!(is_good && note.contains("no changes: the present policies"), "{note}");
     }
     let answer = process.json(&["policy", "rollback", "p", "--to", &hash, "--yes"]);
-    assert_eq!((answer["changes"].as_array().map(Vec::len), &answer["applied"]), (Some(0), &false.into()));
+    assert_eq!(answer["changes"].as_array().map(Vec::len), Some(0), "{answer}");
+    assert_eq!(answer["applied"], false, "{answer}");
     assert_eq!(hashes(&process).len(), 2);
 }
 

@@ -156,13 +156,9 @@ async fn rollback_to_the_present_version_changes_nothing() {
     let broker = TestBroker::start_at(MORNING, "").await;
     broker.declare().await;
     applied(&broker, &policy("p", READS)).await;
-    broker
-        .operator()
-        .post_json(
-            "/v1/apply",
-            &json!({ "files": [{ "name": "a.toml", "text": policy("p", WRITES) }], "widen": true }),
-        )
-        .await;
+    let files = json!([{ "name": "a.toml", "text": policy("p", WRITES) }]);
+    let wider = broker.operator().post_json("/v1/apply", &json!({ "files": files, "widen": true })).await;
+    assert_eq!(wider.status, 200, "{}", wider.text());
     // When the present one is brought back, then nothing changes
     let by = broker.operator();
     let done = by.post_json("/v1/apply", &rollback(WRITES, &hash(WRITES))).await;
