@@ -58,6 +58,7 @@ mod plan_lines;
 mod policy_rollback;
 mod policy_test;
 mod resumption;
+mod rollback_command;
 mod rotation_calendar;
 mod rotation_retry;
 mod rotation_revoke_previous;
