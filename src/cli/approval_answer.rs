@@ -46,7 +46,7 @@ pub(crate) fn refusal_of(approval: &OwnApprovalAnswer) -> Option<CommandFailure>
         ApprovalState::Expired => code::APPROVAL_EXPIRED,
         ApprovalState::Withdrawn => code::APPROVAL_WITHDRAWN,
     };
-    let failure = CommandFailure::new(code);
+    let failure = CommandFailure::new(code).of_approval(approval);
     let Some(reason) = &approval.denial_reason else { return Some(failure) };
     let why = format!("an operator denied the request: \"{}\"", visible(reason, REASON_CHARS));
     Some(failure.because(why).mended_by("do not repeat the request unchanged"))
@@ -164,7 +164,7 @@ mod tests {
         serde_json::from_value(json!({
             "approval": "appr_06h2htbrfhs6388gu9e2l31ivk", "approval_uri": "/v1/approvals/x", "state": state,
             "user_code": "WDJB-MJHT", "uses_left": 0, "expires_at": "2026-12-01T03:00:00.000Z",
-            "opened_at": "2026-11-30T03:00:00.000Z",
+            "opened_at": "2026-11-30T03:00:00.000Z", "decision_id": "dec_06h302kig9p6nesb7ssq1ja15s",
             "denial_reason": denial_reason,
         }))
         .unwrap()
@@ -181,6 +181,11 @@ mod tests {
         assert!(refusal_of(&approval("a_state_of_tomorrow", None)).is_none());
         let told = refusal_of(&approval("denied", Some("frozen\u{1b}[2K"))).unwrap();
         assert!(told.why().contains("frozen<U+001B>"), "{}", told.why());
+        // And it names the approval and the decision for programs
+        let output = told.output();
+        assert_eq!(output.approval_id.as_deref(), Some("appr_06h2htbrfhs6388gu9e2l31ivk"));
+        assert_eq!(output.approval_uri.as_deref(), Some("/v1/approvals/x"));
+        assert_eq!(output.decision_id.as_deref(), Some("dec_06h302kig9p6nesb7ssq1ja15s"));
     }
 
     #[test]

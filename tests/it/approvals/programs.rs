@@ -216,6 +216,13 @@ fn wait_for_an_answer_survives_a_restart_of_the_broker() {
     let mut waiting = asking(&process, "three", "--wait=1s");
     waiting.message("error: approval_pending");
     assert_eq!(waiting.exit(), Some(5));
+    // And programs read the approval and its decision
+    let asked = ["request", "reports.publish", "--reason", "four", "--wait=1s", "-o", "json"];
+    let late = failure(&process.run_as("p", &asked, b""));
+    let id = late["approval_id"].as_str().unwrap();
+    assert_eq!(late["code"], "approval_pending");
+    assert_eq!(late["approval_uri"], json!(format!("/v1/approvals/{id}")));
+    assert!(late["decision_id"].as_str().unwrap().starts_with("dec_"), "{late}");
 }
 
 #[test]
