@@ -87,8 +87,8 @@ class KeywardError(Exception):
     """What the broker refused or could not do: `code` is stable, `fix` says what would help.
 
     `approval_id` and `approval_uri` name the approval that the request needs, `instead` a smaller request that would be
-    allowed now: its `form` can have sensitive parameters of the request, so do not log it. `retry_after_s` is the
-    time that the broker asks to wait; 0 if it did not say.
+    allowed now: `scope`, the ready `form`, and `expires_in` if the request has to name a life. It has no sensitive parameter.
+    `retry_after_s` is the time that the broker asks to wait; 0 if it did not say.
     """
 
     approval_id = approval_uri = instead = None
@@ -139,7 +139,11 @@ class Secret:
 
 
 class Lease:
-    """A database login for a limited time. `connection` has the driver and its fields, e.g. `host` and `ca`."""
+    """A database login for a limited time. `connection` has the driver and its fields, e.g. `host` and `ca`.
+
+    It never outlives the agent's certificate. If both end together, `renew` raises `certificate_expires_too_soon` until the
+    certificate was renewed. A login that is `reused` has at least half of the life that a new one would get.
+    """
 
     def __init__(self, agent, answer):
         self._agent = agent
@@ -151,7 +155,7 @@ class Lease:
         self.constrained = answer.get("constrained", [])  # e.g. a life that is shorter than the requested one
 
     def renew(self, life_s=None):
-        """Extends the login, up to `renewable_until`."""
+        """Extends the login to `life_s` seconds from now on, up to `renewable_until`."""
         answer = json.loads(self._agent._send("POST", f"/v1/leases/{self.id}/renew", body={"life_s": life_s}))
         self.expires_at, self.renewable_until = answer["expires_at"], answer["renewable_until"]
         self.constrained = answer.get("constrained", [])
@@ -167,6 +171,7 @@ class Lease:
 class Approval:
     """A request for approval: its `state`, the `code` by which an operator finds it, and the `denial_reason` if it was told.
 
+    `capabilities` are those that its tokens have: a requested one that the agent does not hold is not among them.
     `decision_id` is the decision that opened it: `keyward explain --own DECISION` explains it.
     """
 
@@ -177,7 +182,7 @@ class Approval:
     def _take(self, answer):
         self.state, self.uses_left = answer["state"], answer["uses_left"]
         self.expires_at, self.denial_reason = answer.get("expires_at"), answer.get("denial_reason")
-        self.decision_id = answer.get("decision_id")
+        self.decision_id, self.capabilities = answer.get("decision_id"), answer.get("capabilities", [])
         self._over_at = time.monotonic() + (_rest_s(answer["opened_at"], self.expires_at) if self.expires_at else 0)
 
     def refresh(self, wait_s=0, **limits):
@@ -207,6 +212,9 @@ class Approval:
     def withdraw(self):
         """Withdraws the request, or the approval that is no longer needed."""
         self._take(json.loads(self._agent._send("POST", f"/v1/approvals/{self.id}/withdraw")))
+
+    def __repr__(self):
+        return f"<Approval {self.id} {self.state}>"
 
 
 class TokenSource:
@@ -252,7 +260,7 @@ class TokenSource:
 
     def __repr__(self):
         fields = self._fields.reveal()
-        named = [one["capability"] for one in json.loads(fields.get("authorization_details", "[]"))]
+        named = [str(one.get("capability")) for one in json.loads(fields.get("authorization_details", "[]"))]
         return f"<TokenSource {' '.join(dict.fromkeys(fields.get('scope', '').split() + named))}>"
 
 
@@ -329,6 +337,10 @@ class Agent:
         body = _given({**body, "resource": resource or (places[0] if places else None)})
         return Approval(self, json.loads(self._send("POST", "/v1/approvals", body=body)))
 
+    def approval(self, approval_id):
+        """The request for approval with this id, e.g. the `approval_id` of an error."""
+        return Approval(self, json.loads(self._send("GET", "/v1/approvals/" + urllib.parse.quote(approval_id, safe=""))))
+
     def approvals(self):
         """The requests for approval of this agent, the newest first."""
         return [Approval(self, one) for one in json.loads(self._send("GET", "/v1/approvals"))["items"]]
@@ -347,15 +359,24 @@ class Agent:
         """A source of tokens, which are approved if they need it: asks and waits. Without `for_s` there is only one token.
 
         The approval and the token are for the same `parameters` and `authorization_details`, which are as for `token`.
+        If the request is denied or ends, the `Denied` has `instead` if a smaller request would be allowed now.
         """
         how = {"expires_in": expires_in, "resource": resource}
         how = {**how, "parameters": parameters, "authorization_details": authorization_details}
         try:
-            how["approval"] = self.request(*capabilities, reason=reason, for_s=for_s, **how).wait(timeout_s).id
+            approval = self.request(*capabilities, reason=reason, for_s=for_s, **how)
         except KeywardError as error:
             if error.code != "approval_not_needed":
                 raise
-        return self.token(*capabilities, **how)
+            return self.token(*capabilities, **how)
+        source = self.token(*capabilities, approval=approval.id, **how)
+        try:
+            approval.wait(timeout_s)
+        except Denied as error:
+            if approval.state != "pending":
+                error.instead = _offer_of(source)
+            raise
+        return source
 
     def secret(self, name, capability=None, **how):
         """An upstream secret, read by way of a token for the capability that names it; `how` is as for `token`."""
@@ -574,6 +595,15 @@ def _with(error, approval_id, instead=None):
     error.approval_id, error.instead = approval_id, instead
     error.approval_uri = approval_id and f"/v1/approvals/{approval_id}"
     return error
+
+
+def _offer_of(source):
+    """The smaller request that the refusal of this token offers, if there is one."""
+    try:
+        source()
+    except KeywardError as refused:
+        return refused.instead
+    return None
 
 
 def _rest_s(opened_at, expires_at):

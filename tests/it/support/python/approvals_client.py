@@ -35,6 +35,9 @@ assert error.approval_uri == f"/v1/approvals/{error.approval_id}" and error.deci
 refused(agent.token("reports.publish", approval=error.approval_id), "approval_pending")
 [pending] = agent.approvals()
 assert pending.id == error.approval_id and pending.state == "pending", vars(pending)
+named = agent.approval(error.approval_id)
+assert (named.id, named.code, named.capabilities) == (pending.id, pending.code, ["reports.publish"]), vars(named)
+assert repr(named) == f"<Approval {pending.id} pending>", repr(named)
 pending.withdraw()
 assert pending.state == "withdrawn"
 ended = refused(pending.wait, "approval_withdrawn")
@@ -53,7 +56,21 @@ assert agent.token("reports.publish", approval=approval.id) is not source and le
 source.renew()
 assert source() != first
 source.renew()
-assert refused(source, "approval_used").approval_id == approval.id
+used = refused(source, "approval_used")
+assert used.approval_id == approval.id
+
+# The refusal offers another capability without a life: the offer is complete as it is.
+assert used.instead["scope"] == "reports.read" and "expires_in" not in used.instead, used.instead
+smaller = agent.instead(used)
+assert smaller() and repr(smaller) == "<TokenSource reports.read>", repr(smaller)
+
+# A capability that the agent does not hold is left out, and named.
+partial = agent.token("reports.read", "no.such")
+assert partial() and [one["capability"] for one in partial.left_out] == ["no.such"], partial.left_out
+assert partial.left_out[0]["code"] == "capability_not_granted", partial.left_out
+wider = agent.request("reports.publish", "no.such", reason="release 7b")
+assert wider.capabilities == ["reports.publish"], vars(wider)
+wider.withdraw()
 
 # A denial, and a wait that ends before the answer.
 late = agent.request("reports.publish", reason="release 8", expires_in=30)
@@ -85,6 +102,21 @@ assert agent.approved_token("reports.read", reason="x")()
 print("asking", flush=True)
 assert agent.approved_token("reports.publish", reason="release 9", expires_in=60)()
 
+# A denial keeps the ids, the reason and the offer; a wait that is over keeps the ids.
+
+
+def publish(**how):
+    return agent.approved_token("reports.publish", reason="release 10", expires_in=40, **how)
+
+
+unanswered = refused(lambda: publish(timeout_s=0), "approval_pending")
+assert unanswered.approval_id and unanswered.decision_id and unanswered.instead is None, vars(unanswered)
+print("asking", flush=True)
+denied = refused(publish, "approval_denied")
+assert denied.approval_id == unanswered.approval_id and denied.decision_id == unanswered.decision_id, vars(denied)
+assert "frozen" in denied.why and denied.instead["scope"] == "reports.read", vars(denied)
+assert agent.instead(denied)()
+
 # The life and the details of a request, and a smaller request.
 short = agent.token("reports.read", expires_in=20)
 short()
@@ -103,7 +135,8 @@ smaller._agent = keyward.Agent(home=sys.argv[2])
 smaller._agent._send = lambda *_, form: sent.append(form) or json.dumps(given).encode()
 assert smaller() == "x" and urllib.parse.urlencode(sent[0]) == form, sent
 assert smaller.left_out[0]["capability"] == "b.read" and source.left_out == []
-assert refused(lambda: agent.instead(refused(source, "approval_used")), "approval_used").instead is None
+unoffered = keyward._error(403, b'{"code":"policy_denied","decision_id":"dec_1"}')
+assert refused(lambda: agent.instead(unoffered), "policy_denied").instead is None
 
 # Parameters are in the request for approval and in the token request, and in no text.
 parameters = {"payments.refund": {"account": "CNRY"}}
