@@ -38,7 +38,8 @@ pub(crate) fn state_of(approval: &OwnApprovalAnswer) -> Option<ApprovalState> {
 
 /// The failure of a command that needs the approval, if it can be used no more.
 pub(crate) fn refusal_of(approval: &OwnApprovalAnswer) -> Option<CommandFailure> {
-    let code = match state_of(approval)? {
+    let state = state_of(approval)?;
+    let code = match state {
         ApprovalState::Approved => return None,
         ApprovalState::Pending => code::APPROVAL_PENDING,
         ApprovalState::Denied => code::APPROVAL_DENIED,
@@ -46,10 +47,24 @@ pub(crate) fn refusal_of(approval: &OwnApprovalAnswer) -> Option<CommandFailure>
         ApprovalState::Expired => code::APPROVAL_EXPIRED,
         ApprovalState::Withdrawn => code::APPROVAL_WITHDRAWN,
     };
-    let failure = CommandFailure::new(code).of_approval(approval);
+    let failure = CommandFailure::new(code).of_approval(approval).mended_by(fix_of(state, approval));
     let Some(reason) = &approval.denial_reason else { return Some(failure) };
-    let why = format!("an operator denied the request: \"{}\"", visible(reason, REASON_CHARS));
-    Some(failure.because(why).mended_by("do not repeat the request unchanged"))
+    Some(failure.because(format!("an operator denied the request: \"{}\"", visible(reason, REASON_CHARS))))
+}
+
+/// What the user of the command does about the end of its wait.
+fn fix_of(state: ApprovalState, approval: &OwnApprovalAnswer) -> String {
+    let OwnApprovalAnswer { approval: id, denial_reason, .. } = approval;
+    match state {
+        ApprovalState::Pending => format!(
+            "repeat the command to wait for the same request again, or withdraw it: `keyward request withdraw {id}`"
+        ),
+        ApprovalState::Denied if denial_reason.is_none() => format!(
+            "do not repeat the request unchanged; an operator sees the reason: `keyward approval show {id}`"
+        ),
+        ApprovalState::Denied => "do not repeat the request unchanged".to_owned(),
+        _ => "repeat the command to ask for a new approval".to_owned(),
+    }
 }
 
 impl AnswerWait<'_> {
@@ -181,6 +196,9 @@ mod tests {
         assert!(refusal_of(&approval("a_state_of_tomorrow", None)).is_none());
         let told = refusal_of(&approval("denied", Some("frozen\u{1b}[2K"))).unwrap();
         assert!(told.why().contains("frozen<U+001B>"), "{}", told.why());
+        // And what the user does, with the id of the request
+        let pending = refusal_of(&approval("pending", None)).unwrap();
+        assert!(pending.fix().contains("keyward request withdraw appr_"), "{}", pending.fix());
         // And it names the approval and the decision for programs
         let output = told.output();
         assert_eq!(output.approval_id.as_deref(), Some("appr_06h2htbrfhs6388gu9e2l31ivk"));
