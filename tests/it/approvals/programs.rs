@@ -128,6 +128,8 @@ fn failed_command_names_the_approval_and_its_decision() {
     assert_eq!(serde_json::from_slice::<Value>(&shown).unwrap()["state"], "pending");
     process.good_as("p", &["request", "withdraw", &code.to_lowercase()], b"");
     assert!(requests(&process).is_empty());
+    let ended = process.run_as("p", &["token", "reports.publish", "--approval", id], b"");
+    assert!(said(&ended).contains("request the token without `--approval`"), "{}", said(&ended));
     let all = process.good_as("p", &["request", "list", "--all"], b"");
     assert!(String::from_utf8_lossy(&all).contains("withdrawn"), "{}", String::from_utf8_lossy(&all));
     let unknown = process.run_as("p", &["request", "show", "BBBB-BBBB"], b"");
