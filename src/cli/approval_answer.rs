@@ -63,7 +63,9 @@ fn fix_of(state: ApprovalState, approval: &OwnApprovalAnswer) -> String {
             "do not repeat the request unchanged; an operator sees the reason: `keyward approval show {id}`"
         ),
         ApprovalState::Denied => "do not repeat the request unchanged".to_owned(),
-        _ => "repeat the command to ask for a new approval".to_owned(),
+        ApprovalState::Approved | ApprovalState::Used | ApprovalState::Expired | ApprovalState::Withdrawn => {
+            "repeat the command to ask for a new approval".to_owned()
+        }
     }
 }
 
