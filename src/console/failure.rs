@@ -11,7 +11,7 @@ use crate::base::{
 use crate::config::{ConfigError, Fault};
 use crate::files::FileUser;
 use crate::keyring::{PassphraseError, ShareError};
-use crate::wire::{FailureOutput, NextStepBody};
+use crate::wire::{FailureOutput, NextStepBody, OwnApprovalAnswer};
 
 /// A failed command: error code, problem, fix and exit code.
 #[derive(Clone, Debug)]
@@ -215,6 +215,20 @@ impl CommandFailure {
         if is_unknown && !object.is_empty() && !self.why.contains(&named) {
             self.why = format!("{}: {named}", self.why);
         }
+        self
+    }
+
+    /// With the approval that the command waited for, and the decision that opened it.
+    #[must_use]
+    pub(crate) fn of_approval(mut self, approval: &OwnApprovalAnswer) -> Self {
+        let body = NextStepBody {
+            approval_id: Some(approval.approval.to_string()),
+            approval_uri: Some(approval.approval_uri.clone()),
+            instead: None,
+        };
+        let retryable = self.code.parse::<Code>().is_ok_and(Code::is_retryable);
+        self.next = Some(Box::new(NextSteps { retryable, retry_after_s: None, body }));
+        self.decision = approval.decision_id.map(|id| id.to_string());
         self
     }
 

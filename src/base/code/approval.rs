@@ -11,7 +11,7 @@ super::codes! {
         "more than 16 policies demand an approval of this request",
         "ask for fewer capabilities at once, or ask an operator to combine the policies";
     APPROVAL_WITHOUT_PERSON "approval_without_person" Denied:
-        "a policy demands an approval, and the records do not say for which person the agent acts: nobody is known to be that person, or another one",
+        "a policy demands an approval, and no `person` is declared for the agent: the broker cannot tell whether an approver is that person or another one",
         "ask an operator to declare the `person` of the agent";
     TOO_MANY_APPROVALS "too_many_approvals" Full:
         "16 requests for approval of this agent are pending, or the broker remembers as many requests as it can",
