@@ -1,4 +1,5 @@
 use super::certificates::read_key;
+use super::introducers::check_not_introducer;
 use super::operators::unknown_in;
 use crate::authn::{HostPrincipal, OperatorPrincipal};
 use crate::base::{OperatorName, Person, code};
@@ -150,7 +151,7 @@ impl Services {
         let (found, _) = self.state.read(|reading| {
             let (operator, _) = keys_of(reading, name)?;
             check_signing(operator)?;
-            check_other_person(reading, by, operator)?;
+            self.check_accepter(reading, by, operator)?;
             let (_, own) = keys_of(reading, by.name())?;
             Ok::<_, Failure>((operator.profile.person.clone(), own.accepted().cloned()))
         });
@@ -171,6 +172,19 @@ impl Services {
         }
     }
 
+    fn check_accepter(
+        &self,
+        reading: &Reading<'_>,
+        by: &OperatorPrincipal,
+        operator: &Operator,
+    ) -> Result<(), Failure> {
+        check_other_person(reading, by, operator)?;
+        if self.settings.widening_second_operator {
+            check_not_introducer(reading, by, operator)?;
+        }
+        Ok(())
+    }
+
     async fn accept_approval_key(
         &self,
         request: ChangeRequest<'_>,
@@ -184,7 +198,7 @@ impl Services {
                 let (operator, keys) = keys_of(reading, name)?;
                 check_signing(operator)?;
                 if let Accepting::Operator(by, signed) = accepting {
-                    check_other_person(reading, by, operator)?;
+                    self.check_accepter(reading, by, operator)?;
                     signed.check(reading, by, operator)?;
                 }
                 if keys.proposed().is_none_or(|proposed| proposed.key != key) {

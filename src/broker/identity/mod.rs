@@ -8,6 +8,7 @@ pub(super) mod delete;
 pub(super) mod enrol;
 pub(super) mod enrol_operator;
 pub(super) mod facts;
+pub(super) mod introducers;
 pub(super) mod invite;
 pub(super) mod last_use;
 pub(super) mod operator_profile;
