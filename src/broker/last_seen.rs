@@ -34,6 +34,11 @@ impl LastSeen {
         }
     }
 
+    /// Forgets a deleted agent; its open connections are about to be closed.
+    pub(super) fn forget(&mut self, agent: &AgentName) {
+        self.0.remove(agent);
+    }
+
     /// The last time at which the agent was connected, seen from `now`.
     pub(super) fn at(&self, agent: &AgentName, now: Timestamp) -> Option<Timestamp> {
         let seen = self.0.get(agent)?;
@@ -59,6 +64,17 @@ mod tests {
         assert_eq!(seen.at(&named(1), now.plus_s(60)), Some(now.plus_s(60)), "one connection is open");
         seen.ended(&named(1), now.plus_s(60));
         assert_eq!(seen.at(&named(1), now.plus_s(90)), Some(now.plus_s(60)));
+    }
+
+    #[test]
+    fn a_deleted_agent_is_forgotten_also_when_its_connection_ends_later() {
+        let (mut seen, now) = (LastSeen::default(), Timestamp::from_s(1_800_000_000));
+        seen.opened(&named(1));
+        seen.opened(&named(2));
+        seen.forget(&named(1));
+        seen.ended(&named(1), now);
+        assert!(seen.at(&named(1), now).is_none() && !seen.0.contains_key(&named(1)));
+        assert_eq!(seen.at(&named(2), now), Some(now), "another one");
     }
 
     #[test]

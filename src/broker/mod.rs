@@ -98,7 +98,7 @@ pub use leases::{Chosen, Freshness, LeaseInput, Leased, LeasesEnded, Renewal};
 pub use open_connections::{ClosedConnection, OpenConnections};
 pub use page::Page;
 pub use policies::cases::{PolicyCaseResult, PolicyTest, run_policy_test};
-pub use policies::versions::RollbackTarget;
+pub use policies::rolled_back::RollbackTarget;
 pub use removals::Ended;
 pub use requested_object::RequestedObject;
 pub use rotation::{Adopted, Adopting, AdoptionProof, PreviousVersion, Progress, Rotating, RotationUpdate};

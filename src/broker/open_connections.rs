@@ -65,6 +65,11 @@ impl OpenConnections {
         self.lock().seen.at(agent, now)
     }
 
+    /// Forgets when the agent or resource server, which is deleted, was connected.
+    pub(crate) fn forget(&self, agent: &AgentName) {
+        self.lock().seen.forget(agent);
+    }
+
     /// The peers with open connections, and how many each has.
     #[must_use]
     pub fn open(&self) -> Vec<(Arc<PeerCertificate>, usize)> {

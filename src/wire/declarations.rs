@@ -159,15 +159,16 @@ pub struct WidenedAnswer {
     /// The agent; absent for all agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentName>,
-    /// The capability; absent for a policy that restricts less and concerns no request of a present agent.
+    /// The capability; absent for a policy that restricts less and concerns no request of a present agent, and for a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<CapabilityName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
     /// `granted`, `policy-removed`, `policy-changed` (the new rule is less strict, or cannot be compared), `facts-changed`
-    /// (facts that policies test), `longer-life`, `delivered-otherwise` or `parameter-loosened` (it ends, or allows more).
+    /// (facts that policies test), `longer-life`, `delivered-otherwise`, `parameter-loosened` (it ends, or allows more) or
+    /// `rotation-redirected` (the rotation of a secret has another upstream).
     pub cause: FixedText,
-    /// The policy, the facts or the parameter.
+    /// The policy, the facts, the parameter or the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
 }

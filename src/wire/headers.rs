@@ -2,6 +2,8 @@
 pub const OWNER_HEADER: &str = "keyward-owner";
 /// Header with the sensitivity of a stored secret.
 pub const SENSITIVITY_HEADER: &str = "keyward-sensitivity";
+/// Header that confirms, with the value `true`, that a stored secret of high sensitivity becomes reachable by its new owner.
+pub const WIDEN_HEADER: &str = "keyward-widen";
 /// Header with the version of a read secret.
 pub const SECRET_VERSION_HEADER: &str = "keyward-secret-version";
 /// Header with the time of the next rotation of a read secret.

@@ -71,6 +71,10 @@ pub struct OperatorAnswer {
     /// The keys that sign its approvals, the accepted one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approval_keys: Vec<ApprovalKeyAnswer>,
+    /// The code of the refusal that the caller would get if it accepted the proposed approval key; only in the answer about one
+    /// operator, and absent if the broker would accept it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_acceptance: Option<FixedText>,
 }
 
 /// A broker without kinds has humans only.

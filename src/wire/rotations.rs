@@ -122,6 +122,10 @@ pub struct SteerRotationBody {
     /// without its grace period. For a rotation in progress, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub revoke_previous: bool,
+    /// For `revoke-previous` only: the rotation whose previous version is meant. The request is refused if this rotation is
+    /// not in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationId>,
     /// One line of 1 to 300 characters; the ledger keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -129,7 +133,7 @@ pub struct SteerRotationBody {
 
 impl From<RotationAction> for SteerRotationBody {
     fn from(action: RotationAction) -> Self {
-        Self { action, revoke_previous: false, reason: None }
+        Self { action, revoke_previous: false, rotation: None, reason: None }
     }
 }
 

@@ -52,7 +52,9 @@ async fn a_secret_is_stored_once_and_the_ledger_has_no_digest_of_its_value() {
     assert_eq!(keyed(&broker.operator(), "k3", second, BYTES, "value").await.status, 201);
     refused(&keyed(&broker.operator(), "k3", second, BYTES, "CNRY").await, 422, "idempotency_key_reused");
     // What stands in the header is part of the request, too.
-    for other in [("if-match", "\"1\""), ("if-none-match", "*"), ("keyward-owner", "red")] {
+    let others =
+        [("if-match", "\"1\""), ("if-none-match", "*"), ("keyward-owner", "red"), ("keyward-widen", "true")];
+    for other in others {
         let headers = [("idempotency-key", "k1"), ("content-type", BYTES), other];
         let reply = broker.operator().send(put.0, put.1, &headers, b"value").await;
         refused(&reply, 422, "idempotency_key_reused");

@@ -219,3 +219,28 @@ async fn lower_sensitivity_of_a_delivered_secret_is_confirmed() {
     let reply = broker.operator().post_json("/v1/secret-sensitivity/b", &body).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
+
+#[tokio::test]
+async fn another_owner_of_a_high_secret_is_confirmed_if_it_gives_access() {
+    // Given a secret of high sensitivity without an owner, and a capability of red that does not deliver it
+    let (broker, agent) = broker().await;
+    assert_eq!(broker.apply(&owned("red")).await.status, 200);
+    assert_eq!(classified(&broker, "high").await["cut_off"], json!(["github.repo.read"]));
+    // When the secret is stored for red, then it has to be confirmed
+    let to_red = [("keyward-owner", "red")];
+    let unconfirmed = put(&broker, "github/app", &to_red).await;
+    refused(&unconfirmed, 409, "widening_not_confirmed");
+    assert!(unconfirmed.text().contains("github.repo.read"), "{}", unconfirmed.text());
+    refused(
+        &put(&broker, "github/app", &[to_red[0], ("keyward-widen", "1")]).await,
+        409,
+        "widening_not_confirmed",
+    );
+    // The twin: for blue, which has no capability, it needs no confirmation
+    assert_eq!(put(&broker, "github/app", &[("keyward-owner", "blue")]).await.status, 201);
+    // And confirmed it is stored, and the capability delivers it; a further version needs no confirmation
+    assert_eq!(put(&broker, "github/app", &[to_red[0], ("keyward-widen", "true")]).await.status, 201);
+    let token = agent.token("github.repo.read").await;
+    assert_eq!(agent.secret("github/app", &token).await.status, 200);
+    assert_eq!(put(&broker, "github/app", &to_red).await.status, 201);
+}

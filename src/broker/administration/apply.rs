@@ -15,7 +15,7 @@ use crate::broker::declarations::losses::{Loss, losses};
 use crate::broker::declarations::section::{Effects, NewAgent, PlanRules, SectionContext, SectionPlan};
 use crate::broker::declarations::widening::Widening;
 use crate::broker::failure::Failure;
-use crate::broker::policies::versions::RolledBack;
+use crate::broker::policies::rolled_back::RolledBack;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -93,6 +93,7 @@ impl AdminServices {
                 return Ok(Applied { changes: Vec::new(), new_owners: Vec::new(), done: None });
             }
             let (change, ()) = services.state.completed(request, draft, preconditions)?;
+            let removed_agents = drawn.removals.removed_agents.clone();
             let applied = if drawn.removals.is_empty() {
                 let committed = services.state.store.commit(change, ()).await;
                 Removed::recorded(committed.map_err(|error| not_applied(error, drawn.changes.len()))?.seq())
@@ -100,6 +101,7 @@ impl AdminServices {
                 services.apply_removals(request, change, drawn.removals).await?
             };
             services.notifications.revocations_changed();
+            removed_agents.iter().for_each(|name| services.notifications.connections.forget(name));
             // The failures under the previous declaration say nothing about the corrected one.
             drawn.upstreams.places.iter().for_each(|place| services.close_circuit_of(place));
             services.notifications.rotations_changed();
@@ -248,8 +250,17 @@ impl Drawn {
         let Some((target, version)) = upload.asked.rollback.as_ref().zip(rolled_back) else {
             return Ok(None);
         };
-        let is_only = version.concerns_all(&self.plan.changes);
-        if !is_only || !version.is_made_by(&self.plan.after.rules) {
+        let changes = &self.plan.changes;
+        if let Some(other) = version.other_change(changes) {
+            let why = format!(
+                "the application also changes the {} `{}`, which is no part of the version; nothing was changed",
+                other.kind, other.name
+            );
+            let fix = "repeat `keyward policy rollback`: another operator may have applied declarations after the command read \
+                       the present ones";
+            return Err(Failure::new(code::ROLLBACK_DIFFERS).because(why).mended_by(fix));
+        }
+        if changes.is_empty() || !version.is_made_by(&self.plan.after.rules) {
             return Err(Failure::new(code::ROLLBACK_DIFFERS));
         }
         Ok(Some(RollbackText { policy: target.policy.as_ref(), to: version.hash() }))

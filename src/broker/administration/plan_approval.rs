@@ -7,7 +7,7 @@ use crate::base::limits::PLAN_APPROVAL_S;
 use crate::base::{Cancellation, OperatorName, Person, PolicyName, Scope, Timestamp, code};
 use crate::broker::failure::Failure;
 use crate::broker::policies::declared_as_of::DeclaringEntries;
-use crate::broker::policies::versions::RollbackTarget;
+use crate::broker::policies::rolled_back::RollbackTarget;
 use crate::broker::reading::Reading;
 use crate::broker::services::Services;
 use crate::crypto::{Digest, Sha256Stream};
@@ -174,6 +174,17 @@ pub(super) struct ApprovedDigests {
     pub(super) signed: Digest,
 }
 
+/// Checks that the search for later applications, from the entry `searched_from` on, reached the entry `plan` of the plan: one
+/// that stopped before says nothing about the entries between.
+fn reaches_plan(searched_from: u64, plan: u64) -> Result<(), Failure> {
+    if searched_from <= plan.saturating_add(1) {
+        return Ok(());
+    }
+    let why =
+        "too many ledger entries follow the plan to find out whether declarations were applied after it";
+    Err(Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why))
+}
+
 fn ineligible(name: &OperatorName, problem: &str) -> Failure {
     let why = format!("the operator `{name}`, which approved the plan, {problem}");
     let fix = "have another operator approve the plan: `keyward plan -f FILE --approve --out FILE`";
@@ -238,12 +249,22 @@ impl Services {
             return Err(outdated());
         }
         let later = DeclaringEntries { from: approval.seq.saturating_add(1), through: as_of, until: None };
-        let next = later.from;
         let searched_from = later.each(self, work, |_| Err(outdated()))?;
-        // A search that does not reach the plan says nothing about the entries before.
-        if searched_from > next {
-            return Err(outdated());
-        }
+        reaches_plan(searched_from, approval.seq)?;
         self.approval_digest(plan, approval.seq, approval.expires_at, rollback)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_that_stops_before_the_plan_does_not_prove_one_use() {
+        assert!(reaches_plan(8, 7).is_ok(), "the entry after the plan was searched");
+        for searched_from in [9, u64::MAX] {
+            let refused = reaches_plan(searched_from, 7).unwrap_err();
+            assert_eq!(refused.code, code::PLAN_APPROVAL_OUTDATED, "{searched_from}");
+        }
     }
 }

@@ -8,7 +8,8 @@ use crate::base::encoding::hex;
 use crate::base::{AgentName, Cancellation, Cancelled, CapabilityName, OwnerName, RoleName};
 use crate::broker::declarations::losses::{Loss, LostAccess};
 use crate::broker::declarations::section::SectionPlan;
-use crate::broker::declarations::widening::{Widened, Widening};
+use crate::broker::declarations::widened::Widened;
+use crate::broker::declarations::widening::Widening;
 use crate::crypto::{Digest, sha256};
 use crate::registry::{Noun, PlannedChange, Undeclared};
 

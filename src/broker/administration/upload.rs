@@ -3,7 +3,7 @@ use crate::authn::OperatorPrincipal;
 use crate::base::{OperatorName, Timestamp};
 use crate::broker::declarations::sections::Sections;
 use crate::broker::failure::Failure;
-use crate::broker::policies::versions::RollbackTarget;
+use crate::broker::policies::rolled_back::RollbackTarget;
 use crate::config::SourceFile;
 use crate::registry::Undeclared;
 

@@ -14,4 +14,5 @@ mod records;
 pub(super) mod schema;
 pub(in crate::broker) mod section;
 pub(in crate::broker) mod sections;
+pub(in crate::broker) mod widened;
 pub(in crate::broker) mod widening;

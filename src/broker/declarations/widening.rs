@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::section::{SectionContext, SectionPlan};
+use super::widened::{Widened, WideningCause};
 use crate::base::limits::WIDENINGS_LISTED_MAX;
 use crate::base::{
-    AgentName, ApproverGroupName, CapabilityName, EnvironmentName, OwnerName, ParameterName, PolicyName,
-    RoleName, Sensitivity, code,
+    AgentName, ApproverGroupName, CapabilityName, OwnerName, PolicyName, RoleName, SecretName, Sensitivity,
+    code,
 };
 use crate::broker::failure::Failure;
 use crate::registry::{
@@ -25,65 +26,6 @@ pub(in crate::broker) struct Widening {
     pub(in crate::broker) further: usize,
     /// The number of those outside of the operator's scope.
     pub(in crate::broker) others: usize,
-}
-
-/// A request that becomes possible, or that is restricted less.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(in crate::broker) struct Widened {
-    /// The agent; `None` for all.
-    pub(in crate::broker) agent: Option<AgentName>,
-    /// The capability; `None` for all.
-    pub(in crate::broker) capability: Option<CapabilityName>,
-    pub(in crate::broker) environment: Option<EnvironmentName>,
-    pub(in crate::broker) cause: WideningCause,
-}
-
-/// Why it becomes possible.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(in crate::broker) enum WideningCause {
-    /// The agent gets the capability.
-    Granted,
-    /// A policy that can restrict it is removed.
-    PolicyRemoved(PolicyName),
-    /// A policy that can restrict it changes, and the new rule is less strict, or cannot be compared.
-    PolicyChanged(PolicyName),
-    /// Facts that policies test change.
-    FactsChanged(String),
-    /// The longest life is longer.
-    LongerLife,
-    /// The token or the secret is another one.
-    DeliveredOtherwise,
-    /// A parameter ends, need not be given any more, or allows other values.
-    ParameterLoosened(ParameterName),
-}
-
-impl Widened {
-    /// The kind, and the policy or the fact.
-    pub(in crate::broker) fn cause_text(&self) -> (&'static str, Option<String>) {
-        match &self.cause {
-            WideningCause::Granted => ("granted", None),
-            WideningCause::PolicyRemoved(policy) => ("policy-removed", Some(policy.to_string())),
-            WideningCause::PolicyChanged(policy) => ("policy-changed", Some(policy.to_string())),
-            WideningCause::FactsChanged(fact) => ("facts-changed", Some(fact.clone())),
-            WideningCause::LongerLife => ("longer-life", None),
-            WideningCause::DeliveredOtherwise => ("delivered-otherwise", None),
-            WideningCause::ParameterLoosened(name) => ("parameter-loosened", Some(name.to_string())),
-        }
-    }
-
-    /// One line about it.
-    pub(in crate::broker) fn text(&self) -> String {
-        let agent =
-            self.agent.as_ref().map_or_else(|| "all agents".to_owned(), |agent| format!("agent `{agent}`"));
-        let environment =
-            self.environment.as_ref().map_or_else(String::new, |environment| format!(" in `{environment}`"));
-        let (cause, what) = self.cause_text();
-        let what = what.map_or_else(String::new, |what| format!(" {what}"));
-        let capability = self.capability.as_ref();
-        let capability =
-            capability.map_or_else(|| "all capabilities".to_owned(), |name| format!("capability `{name}`"));
-        format!("{agent}, {capability}{environment}: {cause}{what}")
-    }
 }
 
 impl Widening {
@@ -111,6 +53,7 @@ impl Widening {
         let (found, concerning) = (BTreeSet::new(), BTreeSet::new());
         let mut finder = Finder { ground, drawn, found, further: 0, others: 0, concerning };
         finder.capabilities()?;
+        finder.rotations()?;
         finder.agents()?;
         let Finder { found, further, others, .. } = finder;
         Ok(Self { items: found.into_iter().collect(), further, others })
@@ -197,7 +140,12 @@ impl<'a> Finder<'a> {
 
     /// Notes a policy that restricts less although it concerns no request now: an agent or a capability can come back later.
     fn note_policy(&mut self, policy: &Policy, cause: WideningCause) {
-        if self.ground.scope.covers(policy.owner.as_ref()) {
+        self.note_of(policy.owner.as_ref(), cause);
+    }
+
+    /// Notes what is about no agent and no capability, but about an object of this owner.
+    fn note_of(&mut self, owner: Option<&OwnerName>, cause: WideningCause) {
+        if self.ground.scope.covers(owner) {
             self.list(Widened { agent: None, capability: None, environment: None, cause });
         } else {
             self.others = self.others.saturating_add(1);
@@ -242,6 +190,21 @@ impl<'a> Finder<'a> {
             }
         }
         self.resource_servers()
+    }
+
+    /// Rotations with another upstream: it gets the values of the secret.
+    fn rotations(&mut self) -> Result<(), Failure> {
+        for change in self.updates(Noun::Rotation) {
+            self.ground.work.step()?;
+            let Ok(name) = change.name.parse::<SecretName>() else { continue };
+            if change.fields.iter().any(|field| field == "upstream") {
+                let ground = self.ground;
+                let secret = ground.world.secrets.existing(&name);
+                let owner = secret.and_then(|secret| secret.owner.as_ref());
+                self.note_of(owner, WideningCause::RotationRedirected(name.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// The parameters of a capability that restrict its requests less.

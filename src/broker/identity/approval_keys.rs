@@ -2,7 +2,8 @@ use super::certificates::read_key;
 use super::introducers::check_not_introducer;
 use super::operators::unknown_in;
 use crate::authn::{HostPrincipal, OperatorPrincipal};
-use crate::base::{OperatorName, Person, code};
+use crate::base::code::{self, Code};
+use crate::base::{OperatorName, Person, Scope};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
@@ -16,7 +17,7 @@ use crate::operators::{
     Operator, OperatorKind, is_of_host,
 };
 use crate::pki::PublicKey;
-use crate::policy::{Authorised, BeOneself, ContainOperators, PlaceOperators};
+use crate::policy::{Authorised, BeOneself, ContainOperators, PlaceOperators, Right as _};
 use crate::wire::{ApprovalKeyAcceptance, ApprovalKeysAnswer};
 
 impl AdminServices {
@@ -140,6 +141,28 @@ impl SignedAcceptance {
 }
 
 impl Services {
+    /// The refusal that the operator `by` would get if it accepted the proposed approval key of `name`, so that nobody signs in
+    /// vain; `None` also without a proposed key. The signature is not a part of it.
+    pub(super) fn refused_acceptance(&self, by: &OperatorPrincipal, name: &OperatorName) -> Option<Code> {
+        let (checked, _) = self.state.read(|reading| {
+            let (operator, keys) = keys_of(reading, name)?;
+            let Some(proposed) = keys.proposed() else { return Ok(()) };
+            if !PlaceOperators::NEED.roles.contains(&by.role()) {
+                return Err(Failure::new(code::OPERATOR_ROLE_INSUFFICIENT));
+            }
+            if *by.scope() != Scope::Everything {
+                return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
+            }
+            check_signing(operator)?;
+            check_other_person(reading, by, operator)?;
+            if keys_of(reading, by.name())?.1.accepted().is_none() {
+                return Err(Failure::new(code::APPROVAL_KEY_MISSING));
+            }
+            check_unused(reading.unconditional(), operator, &proposed.key)
+        });
+        checked.err().map(|failure| failure.code)
+    }
+
     /// Verifies the signature of an acceptance, outside of the state's lock.
     fn signed_acceptance(
         &self,

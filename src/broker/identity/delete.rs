@@ -50,6 +50,7 @@ impl AdminServices {
             Ok(ChangeDraft::of(change, Counts { instances, leases, certificates: 0 }))
         });
         let (seq, Counts { instances, leases, .. }) = self.deleted(changed.await?)?;
+        services.notifications.connections.forget(name);
         services.notifications.leases_changed();
         Ok(AgentDeletedAnswer { seq, instances, leases })
     }

@@ -39,11 +39,14 @@ impl AdminServices {
         name: &OperatorName,
     ) -> Result<OperatorAnswer, Failure> {
         let now = self.0.state.clock.now();
+        let refused = self.0.refused_acceptance(by.operator(), name);
+        let refused_acceptance = refused.map(|code| code.as_str().into());
         self.0.state.store.read(|world, _| {
             let one = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
             let incidents = ContainingIncidents::shown_to(by.operator(), world);
             let open_codes = open_codes_of_operator(world, name, now);
-            Ok(OperatorAnswer { open_codes, ..view(one, world, now, &incidents, self.last_use(one)) })
+            let seen = view(one, world, now, &incidents, self.last_use(one));
+            Ok(OperatorAnswer { open_codes, refused_acceptance, ..seen })
         })
     }
 }
@@ -126,6 +129,7 @@ fn view(
         }),
         containments,
         approval_keys: approval_key_views::answers(&operator.approval_keys),
+        refused_acceptance: None,
     }
 }
 

@@ -67,7 +67,12 @@ impl DeclaringEntries {
             Self::KINDS.iter().any(|(kind, _)| *kind == entry.kind)
                 && until.is_none_or(|until| entry.time <= until)
         };
-        search.run(work, |entries| entries.iter().filter(is_wanted).try_for_each(&mut take))
+        search.run(work, |entries| {
+            entries.iter().filter(is_wanted).try_for_each(|entry| {
+                work.step()?;
+                take(entry)
+            })
+        })
     }
 }
 

@@ -8,6 +8,8 @@ pub(super) mod explain;
 mod explanation_views;
 pub(super) mod recorded_request;
 pub(super) mod replay;
+pub(super) mod rolled_back;
 mod trial_world;
+mod version_hash;
 pub(super) mod versions;
 pub(super) mod views;

@@ -1,33 +1,52 @@
 //! Versions of policies, as the ledger has them: each application says which policies it changed, and its state change has
 //! their rules.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 
 use super::declared_as_of::{DeclaredAsOf, DeclaringEntries};
+use super::version_hash::{hash, unambiguous};
 use super::views::policy_with_rule;
-use crate::base::limits::POLICY_VERSIONS_LISTED_MAX;
-use crate::base::{Cancellation, MOMENT_FORMS, Moment, PolicyName, Scope, Timestamp, code};
+use crate::base::limits::{PAST_DECLARATIONS_READ_MAX, POLICY_VERSIONS_LISTED_MAX};
+use crate::base::{Cancellation, MOMENT_FORMS, Moment, OwnerName, PolicyName, Scope, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::declarations::export::exported_rules;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
+use crate::crypto::Digest;
 use crate::ledger::Entry;
 use crate::policy::{Authorised, ReadLedger, ReadPolicySets};
 use crate::rules::{self, Policy, RulesChange};
 use crate::wire::{
-    DeclaredKind, ExportAnswer, PastPolicyAnswer, PlannedChange, PolicySetAnswer, PolicySetTextAnswer,
-    PolicySetsAnswer, PolicyVersionAnswer, PolicyVersionBody, PolicyVersionsAnswer,
+    DeclaredKind, ExportAnswer, PastPolicyAnswer, PolicySetAnswer, PolicySetTextAnswer, PolicySetsAnswer,
+    PolicyVersionAnswer, PolicyVersionBody, PolicyVersionsAnswer,
 };
 
-/// A version of a policy, from its entry on.
+/// A version of a policy, from its entry on. The rule stays in the ledger until it is shown: a policy can have thousands of
+/// versions.
 struct PolicyVersion {
-    policy: Policy,
+    policy: IdentifiedPolicy,
     applied: AppliedAt,
     /// The entry that changed or removed the policy; `None` for the present version.
     ended: Option<AppliedAt>,
+}
+
+/// A version with its policy.
+pub(super) struct ShownVersion {
+    pub(super) policy: Policy,
+    version: PolicyVersion,
+}
+
+/// What is kept of a policy.
+struct IdentifiedPolicy {
+    hash: Digest,
+    owner: Option<OwnerName>,
+}
+
+impl IdentifiedPolicy {
+    fn of(policy: Policy) -> Self {
+        Self { hash: policy.rule.digest(), owner: policy.owner }
+    }
 }
 
 /// An application.
@@ -36,8 +55,22 @@ struct AppliedAt {
     seq: u64,
     at: Timestamp,
     by: String,
+}
+
+/// An application, and the set that it made.
+#[derive(Clone, Debug)]
+pub(super) struct AppliedSet {
+    applied: AppliedAt,
     /// The hash of the policy snapshot from here on.
-    snapshot: String,
+    pub(super) snapshot: String,
+}
+
+/// The sets that one search found.
+struct FoundSets {
+    /// The newest first.
+    sets: Vec<AppliedSet>,
+    /// The entry from which on the ledger was searched.
+    since_seq: u64,
 }
 
 /// The fields of `declarations.applied` that say what changed.
@@ -65,8 +98,9 @@ impl Applied {
         self.changes.iter().any(is_it)
     }
 
-    fn at(self, entry: &Entry) -> AppliedAt {
-        AppliedAt { seq: entry.seq, at: entry.time, by: self.operator, snapshot: self.snapshot }
+    fn at(self, entry: &Entry) -> AppliedSet {
+        let applied = AppliedAt { seq: entry.seq, at: entry.time, by: self.operator };
+        AppliedSet { applied, snapshot: self.snapshot }
     }
 }
 
@@ -81,9 +115,8 @@ struct FoundVersions {
 impl FoundVersions {
     /// The version with this hash, or with a hash that begins so.
     fn with_hash(self, hash: &str) -> Result<Option<PolicyVersion>, Failure> {
-        let known = self.versions.iter().map(|one| one.policy.rule.digest().hex());
-        unambiguous(hash, known)?;
-        Ok(self.versions.into_iter().find(|one| one.policy.rule.digest().hex().starts_with(hash)))
+        unambiguous(hash, self.versions.iter().map(|one| one.policy.hash.hex()))?;
+        Ok(self.versions.into_iter().find(|one| one.policy.hash.hex().starts_with(hash)))
     }
 }
 
@@ -108,28 +141,6 @@ fn past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     found.filter(|at| *at <= now).ok_or_else(|| Failure::new(code::JSON_INVALID).because(why()))
 }
 
-/// Checks that at most one of the `known` hashes begins with `hash`.
-fn unambiguous(hash: &str, known: impl Iterator<Item = String>) -> Result<(), Failure> {
-    let meant: BTreeSet<String> = known.filter(|one| one.starts_with(hash)).collect();
-    let (Some(one), Some(other)) = (meant.first(), meant.iter().nth(1)) else { return Ok(()) };
-    let why = format!("several versions have a hash that begins with {hash}, e.g. {one} and {other}");
-    Err(Failure::new(code::POLICY_VERSION_UNKNOWN).because(why).mended_by("name more characters of the hash"))
-}
-
-/// Fewest characters of a hash that name a version.
-const HASH_CHARS_MIN: usize = 8;
-
-/// The beginning of a hash in hex that `text` is.
-fn hash(text: &str) -> Result<String, Failure> {
-    let text = text.trim().to_ascii_lowercase();
-    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_hex || !(HASH_CHARS_MIN..=64).contains(&text.len()) {
-        let why = format!("the hash has not {HASH_CHARS_MIN} to 64 characters 0-9 and a-f");
-        return Err(Failure::new(code::POLICY_VERSION_UNKNOWN).because(why));
-    }
-    Ok(text)
-}
-
 impl AdminServices {
     /// The versions of the policy `name` within the operator's scope, the newest first.
     ///
@@ -143,6 +154,9 @@ impl AdminServices {
     ) -> Result<PolicyVersionsAnswer, Failure> {
         let scope = by.operator().scope();
         let FoundVersions { versions, since_seq } = self.0.policy_versions(scope, name, None, work)?;
+        if versions.is_empty() && since_seq > 1 {
+            return Err(version_unknown(name, "", since_seq));
+        }
         if versions.is_empty() {
             return Err(Failure::new(code::POLICY_UNKNOWN));
         }
@@ -168,25 +182,18 @@ impl AdminServices {
         work: &Cancellation,
     ) -> Result<PastPolicyAnswer, Failure> {
         let scope = by.operator().scope();
-        let (found, when) = match (&wanted.at, &wanted.hash) {
+        let ShownVersion { policy, version: shown } = match (&wanted.at, &wanted.hash) {
             (Some(at), None) => {
                 let at = past(at, self.0.state.clock.now())?;
-                let found = self.0.policy_versions(scope, name, Some(at), work)?;
-                let newest = found.versions.into_iter().next().filter(|one| one.ended.is_none());
-                (newest, format!(" at {at}"))
+                self.0.policy_in_force(scope, name, at, work)?
             }
-            (None, Some(text)) => {
-                let wanted = hash(text)?;
-                let found = self.0.policy_versions(scope, name, None, work)?;
-                (found.with_hash(&wanted)?, format!(" with the hash {wanted}"))
-            }
+            (None, Some(text)) => self.0.policy_with_hash(scope, name, text, work)?,
             (Some(_), Some(_)) | (None, None) => {
                 let why = "the request has not exactly one of `at` and `hash`";
                 return Err(Failure::new(code::JSON_INVALID).because(why));
             }
         };
-        let found = found.ok_or_else(|| version_unknown(name, &when))?;
-        Ok(PastPolicyAnswer { policy: policy_with_rule(&found.policy), version: version(&found) })
+        Ok(PastPolicyAnswer { policy: policy_with_rule(&policy), version: version(&shown) })
     }
 
     /// The applications that changed policies, environments or groups of approvers, the newest first.
@@ -198,7 +205,8 @@ impl AdminServices {
         _by: &Authorised<ReadPolicySets>,
         work: &Cancellation,
     ) -> Result<PolicySetsAnswer, Failure> {
-        let (sets, since_seq) = self.0.policy_sets(work)?;
+        let changes_set = |applied: &Applied| OF_SET.iter().any(|kind| applied.changes(*kind, None));
+        let FoundSets { sets, since_seq } = self.0.policy_sets(changes_set, work)?;
         let Listed { items: sets, further } = Listed::of(&sets, set);
         Ok(PolicySetsAnswer { sets, further, since_seq, complete: since_seq <= 1 })
     }
@@ -232,20 +240,15 @@ impl Services {
         until: Option<Timestamp>,
         work: &Cancellation,
     ) -> Result<FoundVersions, Failure> {
-        let mut changes: Vec<(AppliedAt, Option<Policy>)> = Vec::new();
+        let mut changes: Vec<(AppliedAt, Option<IdentifiedPolicy>)> = Vec::new();
         let entries = DeclaringEntries { from: 1, through: self.state.store.head().seq, until };
         let since_seq = entries.each(self, work, |entry| {
             let applied = Applied::of(entry);
             let kind = DeclaredKind::Policy;
-            if let Some(applied) = applied.filter(|one| one.changes(kind, Some(name.as_str()))) {
-                for effect in self.state.store.effects(entry)? {
-                    if let Effect::Rules(rules::Effect::Declare(change)) = effect
-                        && let Some(policy) = changed(change, name)
-                    {
-                        changes.push((applied.at(entry), policy));
-                        break;
-                    }
-                }
+            if let Some(applied) = applied.filter(|one| one.changes(kind, Some(name.as_str())))
+                && let Some(policy) = self.policy_changed_by(entry, name)?
+            {
+                changes.push((applied.at(entry).applied, policy.map(IdentifiedPolicy::of)));
             }
             Ok(())
         })?;
@@ -259,110 +262,95 @@ impl Services {
         Ok(FoundVersions { versions, since_seq })
     }
 
-    /// The applications that changed policies, environments or groups, the newest first, and the entry from which on the
-    /// ledger was searched.
-    fn policy_sets(&self, work: &Cancellation) -> Result<(Vec<AppliedAt>, u64), Failure> {
-        let mut sets = Vec::new();
-        let entries = DeclaringEntries { from: 1, through: self.state.store.head().seq, until: None };
-        let since_seq = entries.each(self, work, |entry| {
-            let applied = Applied::of(entry);
-            let applied = applied.filter(|one| OF_SET.iter().any(|kind| one.changes(*kind, None)));
-            sets.extend(applied.map(|one| one.at(entry)));
-            Ok(())
-        })?;
-        sets.sort_unstable_by_key(|one| std::cmp::Reverse(one.seq));
-        Ok((sets, since_seq))
-    }
-
-    /// The newest set with this hash, or with a hash that begins so.
-    fn policy_set(&self, text: &str, work: &Cancellation) -> Result<(AppliedAt, DeclaredAsOf), Failure> {
-        let wanted = hash(text)?;
-        let unknown = || {
-            let why = format!("no application of policies has the hash {wanted}");
-            Failure::new(code::POLICY_VERSION_UNKNOWN).because(why)
-        };
-        let (sets, _) = self.policy_sets(work)?;
-        unambiguous(&wanted, sets.iter().map(|one| one.snapshot.clone()))?;
-        let found = sets.into_iter().find(|one| one.snapshot.starts_with(&wanted)).ok_or_else(unknown)?;
-        let then = self.declared_as_of(found.seq, work)?.ok_or_else(unknown)?;
-        Ok((found, then))
-    }
-
-    /// Checks that an application makes what `rollback` names: a policy, or the whole set, with the hash of an earlier version.
-    ///
-    /// # Errors
-    /// [`Failure`] if there is no such version, or the application makes another one.
-    pub(in crate::broker) fn rolled_back(
-        &self,
-        scope: &Scope,
-        rollback: &RollbackTarget,
-        work: &Cancellation,
-    ) -> Result<RolledBack, Failure> {
-        match &rollback.policy {
-            Some(name) => {
-                let wanted = hash(&rollback.to)?;
-                let found = self.policy_versions(scope, name, None, work)?.with_hash(&wanted)?;
-                let found =
-                    found.ok_or_else(|| version_unknown(name, &format!(" with the hash {wanted}")))?;
-                Ok(RolledBack::Policy(found.policy))
-            }
-            None if *scope != Scope::Everything => Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT)),
-            None => {
-                let (applied, then) = self.policy_set(&rollback.to, work)?;
-                Ok(RolledBack::Set { rules: Box::new(then.rules), hash: applied.snapshot })
+    /// What the state change of `entry` does with the policy, if it changes it: its new declaration, or its removal.
+    fn policy_changed_by(&self, entry: &Entry, name: &PolicyName) -> Result<Option<Option<Policy>>, Failure> {
+        for effect in self.state.store.effects(entry)? {
+            if let Effect::Rules(rules::Effect::Declare(change)) = effect
+                && let Some(policy) = changed(change, name)
+            {
+                return Ok(Some(policy));
             }
         }
+        Ok(None)
+    }
+
+    /// The policy of a version, with its rule.
+    fn policy_of(&self, name: &PolicyName, version: &PolicyVersion) -> Result<Option<Policy>, Failure> {
+        let seq = version.applied.seq;
+        let entries = self.state.store.entries(seq, 1)?;
+        let Some(entry) = entries.first().filter(|entry| entry.seq == seq) else { return Ok(None) };
+        Ok(self.policy_changed_by(entry, name)?.flatten())
+    }
+
+    /// The policy that was in force at a time.
+    fn policy_in_force(
+        &self,
+        scope: &Scope,
+        name: &PolicyName,
+        at: Timestamp,
+        work: &Cancellation,
+    ) -> Result<ShownVersion, Failure> {
+        let FoundVersions { versions, since_seq } = self.policy_versions(scope, name, Some(at), work)?;
+        let unknown = || version_unknown(name, &format!(" at {at}"), since_seq);
+        let version = versions.into_iter().next().filter(|one| one.ended.is_none()).ok_or_else(unknown)?;
+        let policy = self.policy_of(name, &version)?.ok_or_else(unknown)?;
+        Ok(ShownVersion { policy, version })
+    }
+
+    /// The policy of the version with this hash, or with a hash that begins so.
+    pub(super) fn policy_with_hash(
+        &self,
+        scope: &Scope,
+        name: &PolicyName,
+        text: &str,
+        work: &Cancellation,
+    ) -> Result<ShownVersion, Failure> {
+        let wanted = hash(text)?;
+        let found = self.policy_versions(scope, name, None, work)?;
+        let since_seq = found.since_seq;
+        let unknown = || version_unknown(name, &format!(" with the hash {wanted}"), since_seq);
+        let version = found.with_hash(&wanted)?.ok_or_else(unknown)?;
+        let policy = self.policy_of(name, &version)?.ok_or_else(unknown)?;
+        Ok(ShownVersion { policy, version })
+    }
+
+    /// The sets of the applications that `is_wanted` accepts.
+    fn policy_sets(
+        &self,
+        is_wanted: impl Fn(&Applied) -> bool,
+        work: &Cancellation,
+    ) -> Result<FoundSets, Failure> {
+        let mut sets: Vec<AppliedSet> = Vec::new();
+        let entries = DeclaringEntries { from: 1, through: self.state.store.head().seq, until: None };
+        let since_seq = entries.each(self, work, |entry| {
+            sets.extend(Applied::of(entry).filter(&is_wanted).map(|one| one.at(entry)));
+            Ok(())
+        })?;
+        sets.sort_unstable_by_key(|one| std::cmp::Reverse(one.applied.seq));
+        Ok(FoundSets { sets, since_seq })
+    }
+
+    /// The newest set with this hash, or with a hash that begins so. Each application has one, also one that changed only
+    /// capabilities or roles: the entries of decisions name it.
+    pub(super) fn policy_set(
+        &self,
+        text: &str,
+        work: &Cancellation,
+    ) -> Result<(AppliedSet, DeclaredAsOf), Failure> {
+        let wanted = hash(text)?;
+        let FoundSets { sets, since_seq } = self.policy_sets(|_| true, work)?;
+        unambiguous(&wanted, sets.iter().map(|one| one.snapshot.clone()))?;
+        let found = sets.into_iter().find(|one| one.snapshot.starts_with(&wanted));
+        let found = found.ok_or_else(|| unfound(&format!("set with the hash {wanted}"), since_seq))?;
+        let then = self.declared_as_of(found.applied.seq, work)?;
+        let then = then.ok_or_else(|| unmade(&wanted, found.applied.seq))?;
+        Ok((found, then))
     }
 }
 
 /// The kinds of the objects of a set.
-const OF_SET: [DeclaredKind; 3] =
+pub(super) const OF_SET: [DeclaredKind; 3] =
     [DeclaredKind::Policy, DeclaredKind::Environment, DeclaredKind::ApproverGroup];
-
-/// The version that an application brings back.
-#[derive(Clone, Debug)]
-pub struct RollbackTarget {
-    /// The policy; `None` for all policies, environments and groups of approvers.
-    pub policy: Option<PolicyName>,
-    /// The hash, or its beginning.
-    pub to: String,
-}
-
-/// A version that the ledger has.
-#[derive(Debug)]
-pub(in crate::broker) enum RolledBack {
-    Policy(Policy),
-    Set { rules: Box<rules::Rules>, hash: String },
-}
-
-impl RolledBack {
-    /// Whether `after` has this version.
-    pub(in crate::broker) fn is_made_by(&self, after: &rules::Rules) -> bool {
-        match self {
-            Self::Policy(policy) => after.policy(&policy.name) == Some(policy),
-            Self::Set { rules, .. } => after.digest() == rules.digest(),
-        }
-    }
-
-    /// Whether there are changes, and all are ones of what it brings back.
-    pub(in crate::broker) fn concerns_all(&self, changes: &[PlannedChange]) -> bool {
-        let concerns = |change: &PlannedChange| match self {
-            Self::Policy(policy) => {
-                change.kind == DeclaredKind::Policy.as_str() && change.name == policy.name.as_str()
-            }
-            Self::Set { .. } => OF_SET.iter().any(|kind| change.kind == kind.as_str()),
-        };
-        !changes.is_empty() && changes.iter().all(concerns)
-    }
-
-    /// The hash of the version, in hex.
-    pub(in crate::broker) fn hash(&self) -> String {
-        match self {
-            Self::Policy(policy) => policy.rule.digest().hex(),
-            Self::Set { hash, .. } => hash.clone(),
-        }
-    }
-}
 
 /// What the change does with the policy: its new declaration, or its removal.
 fn changed(change: RulesChange, name: &PolicyName) -> Option<Option<Policy>> {
@@ -371,14 +359,35 @@ fn changed(change: RulesChange, name: &PolicyName) -> Option<Option<Policy>> {
     (declared.is_some() || is_removed).then_some(declared)
 }
 
-fn version_unknown(name: &PolicyName, when: &str) -> Failure {
-    Failure::new(code::POLICY_VERSION_UNKNOWN)
-        .because(format!("there is no version of policy `{name}`{when}"))
+fn version_unknown(name: &PolicyName, when: &str, since_seq: u64) -> Failure {
+    unfound(&format!("version of policy `{name}`{when}"), since_seq)
+}
+
+/// The failure of a search for `what`, which began at the entry `since_seq`.
+fn unfound(what: &str, since_seq: u64) -> Failure {
+    let why = if since_seq <= 1 {
+        format!("there is no {what}")
+    } else {
+        format!(
+            "there is no {what} from ledger entry {since_seq} on, and earlier entries were not searched: one request reads at \
+             most {PAST_DECLARATIONS_READ_MAX} entries"
+        )
+    };
+    Failure::new(code::POLICY_VERSION_UNKNOWN).because(why)
+}
+
+/// The failure of a set that is known, but needs too many entries.
+fn unmade(hash: &str, seq: u64) -> Failure {
+    let why = format!(
+        "the set with the hash {hash} is of ledger entry {seq}, and its policies are in more than \
+         {PAST_DECLARATIONS_READ_MAX} ledger entries, which is more than one request reads"
+    );
+    Failure::new(code::POLICY_VERSION_UNKNOWN).because(why)
 }
 
 fn version(PolicyVersion { policy, applied, ended }: &PolicyVersion) -> PolicyVersionAnswer {
     PolicyVersionAnswer {
-        hash: policy.rule.digest().hex(),
+        hash: policy.hash.hex(),
         owner: policy.owner.clone(),
         from: applied.at.to_string(),
         until: ended.as_ref().map(|ended| ended.at.to_string()),
@@ -387,7 +396,7 @@ fn version(PolicyVersion { policy, applied, ended }: &PolicyVersion) -> PolicyVe
     }
 }
 
-fn set(AppliedAt { seq, at, by, snapshot }: &AppliedAt) -> PolicySetAnswer {
+fn set(AppliedSet { applied: AppliedAt { seq, at, by }, snapshot }: &AppliedSet) -> PolicySetAnswer {
     PolicySetAnswer { hash: snapshot.clone(), from: at.to_string(), by: by.clone(), seq: *seq }
 }
 
@@ -396,15 +405,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_is_named_by_its_beginning() {
-        assert_eq!(hash(" ABCDEF01 ").unwrap(), "abcdef01");
-        let known = || ["abcdef0123", "abcdef0124", "ff"].map(str::to_owned).into_iter();
-        assert!(unambiguous("abcdef0123", known()).is_ok() && unambiguous("00", known()).is_ok());
-        assert!(unambiguous("abcdef01", [known().next(), known().next()].into_iter().flatten()).is_ok());
-        assert_eq!(unambiguous("abcdef01", known()).unwrap_err().code, code::POLICY_VERSION_UNKNOWN);
-        for text in ["abcdef0", "ghijklmn", &"a".repeat(65), ""] {
-            assert_eq!(hash(text).unwrap_err().code, code::POLICY_VERSION_UNKNOWN, "{text}");
-        }
+    fn message_says_where_an_incomplete_search_began() {
+        let why = |since_seq| {
+            let failure = version_unknown(&"p".parse().unwrap(), " with the hash 00", since_seq);
+            assert_eq!(failure.code, code::POLICY_VERSION_UNKNOWN);
+            failure.why.into_owned()
+        };
+        assert_eq!(why(1), "there is no version of policy `p` with the hash 00");
+        assert!(why(501).contains("from ledger entry 501 on, and earlier entries were not searched"));
     }
 
     #[test]

@@ -45,7 +45,10 @@ pub enum RotationUpdate {
     /// Retries a failed step now, also that of a dead letter.
     Retry,
     /// Ends the grace period of the previous version now.
-    RevokePrevious,
+    RevokePrevious {
+        /// The rotation that must be in progress; `None` for any.
+        rotation: Option<RotationId>,
+    },
     /// Clears the orphans, which an operator has deleted at the upstream.
     ClearOrphans,
 }
@@ -56,7 +59,7 @@ impl RotationUpdate {
             Self::Pause => "paused",
             Self::Resume => "resumed",
             Self::Retry => "retried",
-            Self::RevokePrevious => "previous-revoked",
+            Self::RevokePrevious { .. } => "previous-revoked",
             Self::ClearOrphans => "orphans-cleared",
         }
     }
@@ -166,6 +169,16 @@ fn without_grace(
     Ok(ChangeDraft::new(&event, ())?.effect(effect))
 }
 
+/// The refusal of a request that is for another rotation than the one in progress.
+fn not_in_progress(secret: &SecretName, meant: RotationId) -> Failure {
+    Failure::new(code::ROTATION_INVALID_STATE)
+        .because(format!("the rotation {meant} of `{secret}` is not in progress; no grace period was ended"))
+        .mended_by(format!(
+            "`keyward rotation show {secret}` shows the present rotation; if its previous version must end, too: `keyward \
+             rotation revoke-previous {secret}`"
+        ))
+}
+
 impl Services {
     fn effect_of_update(
         &self,
@@ -187,7 +200,14 @@ impl Services {
             RotationUpdate::Retry if run.is_some_and(|run| run.step.trouble.is_some()) => {
                 Ok(rotation::Effect::Retry(secret))
             }
-            RotationUpdate::RevokePrevious if run.is_some_and(|run| run.stage == RotationStage::Grace) => {
+            RotationUpdate::RevokePrevious { rotation: Some(meant) }
+                if run.is_none_or(|run| run.id != meant) =>
+            {
+                Err(not_in_progress(&secret, meant))
+            }
+            RotationUpdate::RevokePrevious { .. }
+                if run.is_some_and(|run| run.stage == RotationStage::Grace) =>
+            {
                 let grace_until = Some(self.state.clock.now());
                 Ok(rotation::Effect::Reach { secret, stage: RotationStage::Grace, grace_until })
             }
@@ -197,7 +217,7 @@ impl Services {
             RotationUpdate::Pause
             | RotationUpdate::Resume
             | RotationUpdate::Retry
-            | RotationUpdate::RevokePrevious
+            | RotationUpdate::RevokePrevious { .. }
             | RotationUpdate::ClearOrphans => Err(refuse()),
         }
     }

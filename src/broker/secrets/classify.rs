@@ -7,7 +7,7 @@ use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{Authorised, StoreSecrets};
 use crate::registry::{self, Owned};
-use crate::secrets::{self, SensitivityLowered, SensitivityRaised};
+use crate::secrets::{self, Secret, SensitivityLowered, SensitivityRaised};
 use crate::store::Change;
 
 /// The result of a change of sensitivity.
@@ -76,22 +76,53 @@ impl AdminServices {
 /// Checks that no capability delivers the secret, so that a lower sensitivity gives no access. The failure names the
 /// capabilities within `scope`.
 fn check_unreached(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Result<(), Failure> {
-    const SHOWN: usize = 5;
     let reaching = reading.reaching(name);
     if reaching.is_empty() {
         return Ok(());
     }
-    let is_within =
-        |one: &&CapabilityName| scope.covers(reading.owner_of(&Owned::Capability((*one).clone())));
-    let within = reaching.iter().filter(is_within).take(SHOWN);
-    let mut named: Vec<String> = within.map(|one| format!("capability `{one}`")).collect();
-    let more = reaching.len().saturating_sub(named.len());
-    named.extend((more > 0).then(|| format!("{more} more")));
-    let named = named.join(", ");
+    let named = named_within(reading, scope, &reaching);
     let why = format!(
         "a lower sensitivity of secret `{name}` restricts less what delivers it: {named}; nothing was changed"
     );
     let fix = "if that is intended, confirm it: `keyward secret classify NAME ordinary --widen`";
+    Err(Failure::new(code::WIDENING_NOT_CONFIRMED).because(why).mended_by(fix))
+}
+
+/// The first of these capabilities that are within `scope`, and the number of the others.
+fn named_within(reading: &Reading<'_>, scope: &Scope, capabilities: &[CapabilityName]) -> String {
+    const SHOWN: usize = 5;
+    let is_within =
+        |one: &&CapabilityName| scope.covers(reading.owner_of(&Owned::Capability((*one).clone())));
+    let within = capabilities.iter().filter(is_within).take(SHOWN);
+    let mut named: Vec<String> = within.map(|one| format!("capability `{one}`")).collect();
+    let more = capabilities.len().saturating_sub(named.len());
+    named.extend((more > 0).then(|| format!("{more} more")));
+    named.join(", ")
+}
+
+/// Checks that another owner of the secret `known` gives no access: capabilities of the owner did not deliver the secret
+/// before if its sensitivity is `high`.
+pub(crate) fn check_cut_off(
+    reading: &Reading<'_>,
+    scope: &Scope,
+    known: &Secret,
+    owner: &OwnerName,
+) -> Result<(), Failure> {
+    if known.sensitivity != Sensitivity::High {
+        return Ok(());
+    }
+    let name = &known.name;
+    let mut gaining = reading.reaching(name);
+    gaining.retain(|one| reading.owner_of(&Owned::Capability(one.clone())) == Some(owner));
+    if gaining.is_empty() {
+        return Ok(());
+    }
+    let named = named_within(reading, scope, &gaining);
+    let why = format!(
+        "with the owner `{owner}`, capabilities deliver secret `{name}` of the sensitivity `high` that do not deliver it now: \
+         {named}; nothing was stored"
+    );
+    let fix = "if that is intended, confirm it: `keyward secret put NAME --owner OWNER --widen`";
     Err(Failure::new(code::WIDENING_NOT_CONFIRMED).because(why).mended_by(fix))
 }
 

@@ -6,7 +6,7 @@ use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::rotation::{check_form, in_progress, next_of};
-use crate::broker::secrets::classify::judged_anew;
+use crate::broker::secrets::classify::{check_cut_off, judged_anew};
 use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
@@ -28,6 +28,8 @@ pub struct PutSecret {
     pub sensitivity: Option<Sensitivity>,
     /// The expected version; any version without an expectation.
     pub expected: Option<Expected>,
+    /// Whether the request confirms that capabilities of the new owner deliver a secret of high sensitivity.
+    pub widen: bool,
 }
 
 /// The expected state of a secret.
@@ -79,7 +81,7 @@ impl AdminServices {
     pub async fn put_secret(
         &self,
         by: &Authorised<StoreSecrets>,
-        PutSecret { name, owner, sensitivity, expected }: PutSecret,
+        PutSecret { name, owner, sensitivity, expected, widen }: PutSecret,
         value: Sensitive<Vec<u8>>,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<StoredSecret, Failure> {
@@ -98,6 +100,7 @@ impl AdminServices {
             check_state(reading, scope, &name, expected)?;
             rotation.map_or(Ok(()), |rotation| check_form(rotation, &value))?;
             let said = StatedFacts::new(known, owner.as_ref(), sensitivity)?;
+            said.check_access(reading, scope, known.filter(|_| !widen))?;
             let surplus = Surplus::of(known, rotation, services.settings.keep_versions);
             let secret_id = known.map_or(new_secret, |secret| secret.id);
             let version = known.map_or(0, Secret::newest).saturating_add(1);
@@ -193,6 +196,16 @@ impl<'a> StatedFacts<'a> {
         let owned = known.and_then(|secret| secret.owner.as_ref());
         let owner = owner.filter(|owner| owned != Some(*owner));
         Ok(Self { owner, sensitivity: sensitivity.filter(|to| *to > before) })
+    }
+
+    /// Checks that the new owner of the secret `known` gives no access that the request would have to confirm.
+    fn check_access(
+        &self,
+        reading: &Reading<'_>,
+        scope: &Scope,
+        known: Option<&Secret>,
+    ) -> Result<(), Failure> {
+        known.zip(self.owner).map_or(Ok(()), |(known, owner)| check_cut_off(reading, scope, known, owner))
     }
 
     const fn is_new(&self) -> bool {

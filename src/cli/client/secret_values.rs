@@ -8,7 +8,7 @@ use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity};
 use crate::console::CommandFailure;
 use crate::wire::{
     EXPORT_EVIDENCE, EvidenceBody, NEXT_ROTATION_HEADER, Nothing, OWNER_HEADER, PUT_SECRET, REVEAL_SECRET,
-    SECRET_VERSION_HEADER, SENSITIVITY_HEADER, StoredAnswer,
+    SECRET_VERSION_HEADER, SENSITIVITY_HEADER, StoredAnswer, WIDEN_HEADER,
 };
 
 /// A secret from the broker.
@@ -28,10 +28,13 @@ pub(crate) struct PutConditions<'a> {
     pub(crate) if_match: Option<u32>,
     /// Store only if the secret does not exist.
     pub(crate) if_new: bool,
+    /// Confirm that capabilities of the new owner deliver a secret of high sensitivity.
+    pub(crate) widen: bool,
 }
 
 const OWNER: HeaderName = HeaderName::from_static(OWNER_HEADER);
 const SENSITIVITY: HeaderName = HeaderName::from_static(SENSITIVITY_HEADER);
+const WIDEN: HeaderName = HeaderName::from_static(WIDEN_HEADER);
 const VERSION: HeaderName = HeaderName::from_static(SECRET_VERSION_HEADER);
 const NEXT_ROTATION: HeaderName = HeaderName::from_static(NEXT_ROTATION_HEADER);
 
@@ -74,6 +77,7 @@ impl Client {
             .with_body("application/octet-stream", Bytes::copy_from_slice(value.expose()))
             .with_header(OWNER, conditions.owner.map(header_value).transpose()?)
             .with_header(SENSITIVITY, sensitivity)
+            .with_header(WIDEN, conditions.widen.then(|| HeaderValue::from_static("true")))
             .with_header(header::IF_MATCH, quoted.as_ref().map(header_value).transpose()?)
             .with_header(header::IF_NONE_MATCH, conditions.if_new.then(|| HeaderValue::from_static("*")));
         read(&self.send(request).await?)

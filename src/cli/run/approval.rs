@@ -1,9 +1,9 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::args::{RunApprovalArgs, RunTokenArgs};
 use super::token_file::Renewal;
-use crate::base::{ApprovalId, CapabilityName, code};
+use crate::base::{ApprovalId, CapabilityName, GivenParameters, code};
 use crate::cli::approval_answer::{AnswerWait, refusal_of};
 use crate::cli::client::Client;
 use crate::cli::session::{agent_client, joined, sent_reason};
@@ -14,16 +14,34 @@ use crate::wire::{Nothing, OPEN_APPROVAL, OpenApprovalBody, OwnApprovalAnswer, T
 const PREFIX: &str = "keyward run: ";
 
 impl RunTokenArgs {
+    /// The names of the capabilities; one argument can have several.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.capabilities.iter().flat_map(|names| names.split_whitespace())
+    }
+
+    /// The parameters of the token and its renewals.
+    pub(super) async fn given_parameters(
+        &self,
+        home: &Path,
+        console: &Console,
+    ) -> Result<BTreeMap<CapabilityName, GivenParameters>, CommandFailure> {
+        if self.parameters.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let capabilities: Vec<String> = self.names().map(str::to_owned).collect();
+        self.parameters.read(&agent_client(home).await?, &capabilities, console).await
+    }
+
     /// The approval of the token: the named one, or one that is asked for and approved; `None` if the token needs none.
     pub(super) async fn approved(
         &self,
         home: &Path,
+        parameters: &BTreeMap<CapabilityName, GivenParameters>,
         console: &Console,
     ) -> Result<Option<ApprovalId>, CommandFailure> {
         let RunApprovalArgs { approval, request_approval, approval_for } = &self.approval;
         let Some(reason) = request_approval else { return Ok(*approval) };
-        let names: Result<Vec<CapabilityName>, _> =
-            self.capabilities.iter().flat_map(|names| names.split_whitespace()).map(str::parse).collect();
+        let names: Result<Vec<CapabilityName>, _> = self.names().map(str::parse).collect();
         let body = OpenApprovalBody {
             capabilities: names?,
             reason: sent_reason(reason, console),
@@ -31,7 +49,7 @@ impl RunTokenArgs {
             life_s: None,
             grant_life_s: *approval_for,
             uses: None,
-            parameters: Default::default(),
+            parameters: parameters.clone(),
         };
         let asked = match agent_client(home).await?.call(OPEN_APPROVAL, &Nothing, &body).await {
             Err(failure) if failure.code() == code::APPROVAL_NOT_NEEDED.as_str() => return Ok(None),

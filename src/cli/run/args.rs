@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use rustix::process::Signal;
 
 use crate::base::{ApprovalId, NameError, Reason, SecretName};
+use crate::cli::verbs::parameter_args::ParameterArgs;
 use crate::console::{CommandFailure, duration_s};
 
 /// `keyward run`
@@ -39,6 +40,9 @@ pub(super) struct RunTokenArgs {
     /// Also put the first token into this environment variable; it is not renewed there
     #[arg(long, value_name = "VARIABLE", requires = "capabilities")]
     pub(super) env: Option<String>,
+    /// The parameters
+    #[command(flatten)]
+    pub(super) parameters: ParameterArgs,
     /// The approval
     #[command(flatten)]
     pub(super) approval: RunApprovalArgs,
@@ -118,6 +122,9 @@ pub(super) struct RenewalArgs {
     /// Whether the token is not renewed
     #[arg(long)]
     pub(super) no_renewal: bool,
+    /// Whether standard input has the parameters of the token: no value is an argument
+    #[arg(long)]
+    pub(super) parameters_in_stdin: bool,
 }
 
 /// The signals that a change can send.

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
@@ -14,10 +14,10 @@ use super::process_end::end_of;
 use super::sources::{Refusals, SecretSource, Versions};
 use super::token_file::{Renewal, RenewalRequest, TokenFile};
 use super::watched_files::{TemplateFiles, changes};
-use crate::base::{Clock, SecretName, SystemClock, code};
+use crate::base::{CapabilityName, Clock, GivenParameters, SecretName, SystemClock, code};
 use crate::cli::client::Attempts;
 use crate::console::signals::EndSignals;
-use crate::console::{CommandFailure, Console, Format};
+use crate::console::{CommandFailure, Console, Format, input};
 
 /// The process that keeps the credentials of `run` up to date. The first of two processes starts the second, and ends
 /// when the second watches.
@@ -31,7 +31,8 @@ pub(crate) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), C
     let mut given: Vec<OsString> = std::env::args_os().skip(1).collect();
     given.insert(given.len().min(1), "--second".into());
     let mut second = Command::new(own);
-    second.args(given).stdin(Stdio::null()).stdout(Stdio::piped());
+    // The second process reads the parameters.
+    second.args(given).stdin(Stdio::inherit()).stdout(Stdio::piped());
     let mut child = second.spawn().map_err(internal)?;
     let mut ready = [0_u8; 1];
     let watches = child.stdout.take().map(|mut stdout| stdout.read_exact(&mut ready));
@@ -100,15 +101,17 @@ impl<'a> Watch<'a> {
     fn new(home: &'a Path, args: &CompanionArgs, process: OwnedFd) -> Result<Self, CommandFailure> {
         let clock = SystemClock::new();
         let now = clock.elapsed();
-        let RenewalArgs { resource, approval, no_renewal } = &args.renewal;
+        let RenewalArgs { resource, approval, no_renewal, .. } = &args.renewal;
         let renewal = match *approval {
             _ if *no_renewal => Renewal::Never,
             Some(approval) => Renewal::With(approval),
             None => Renewal::Plain,
         };
+        let parameters = parameters(&args.renewal)?;
         let token = args.dir.as_ref().map(|dir| {
             let (scope, resource) = (args.capabilities.join(" "), resource.clone());
-            TokenFile::existing(dir, RenewalRequest { scope, resource, renewal }, args.life, now)
+            let request = RenewalRequest { scope, resource, parameters, renewal };
+            TokenFile::existing(dir, request, args.life, now)
         });
         let is_watching = !args.files.templates.is_empty() || args.files.on_change.is_some();
         let interval = Duration::from_secs(args.files.check_every_s());
@@ -210,6 +213,9 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Longest text of all parameters, in bytes: more than the broker accepts in one request.
+const INPUT_BYTES_MAX: usize = 64 * 1024;
+
 const KEPT: &str = "files and variables keep the last values";
 
 /// The message about a failure, which has lasted for `time`.
@@ -286,6 +292,16 @@ impl WatchedSecrets {
         self.refused = refused;
         said
     }
+}
+
+/// The parameters of the token, which `keyward run` writes to standard input.
+fn parameters(args: &RenewalArgs) -> Result<BTreeMap<CapabilityName, GivenParameters>, CommandFailure> {
+    if !args.parameters_in_stdin {
+        return Ok(BTreeMap::new());
+    }
+    let written = input::all_of_stdin(INPUT_BYTES_MAX)?;
+    serde_json::from_slice(written.expose())
+        .map_err(|_| CommandFailure::internal("the parameters of the token cannot be read"))
 }
 
 fn known(given: &[String]) -> Result<Versions, CommandFailure> {

@@ -1,6 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,9 @@ use super::sources::{SecretSource, SecretValues};
 use super::token_file::{Renewal, TokenFile};
 use super::watched_files::TemplateFiles;
 use crate::base::encoding::hex;
-use crate::base::{Entropy, SecretName, SystemEntropy, code, io_reason};
+use crate::base::{
+    CapabilityName, Entropy, GivenParameters, SecretName, Sensitive, SystemEntropy, code, io_reason,
+};
 use crate::cli::client::Received;
 use crate::cli::identity::{HOME_VARIABLE, absolute_home, runtime_dir};
 use crate::cli::session::agent_client;
@@ -41,6 +44,7 @@ struct Credentials {
 struct Minted {
     answer: Received<TokenAnswer>,
     renewal: Renewal,
+    parameters: BTreeMap<CapabilityName, GivenParameters>,
 }
 
 /// Gets the credentials, writes token and files so that only their owner can read them, starts a companion process that
@@ -123,13 +127,15 @@ impl<'a> Plan<'a> {
     /// Gets the token, with the approval if it needs one.
     async fn mint(&self, scope: String) -> Result<Minted, CommandFailure> {
         let (args, console) = (&self.args.token, Console::new(Format::Table));
-        let approval = args.approved(self.home, &console).await?;
+        let parameters = args.given_parameters(self.home, &console).await?;
+        let approval = args.approved(self.home, &parameters, &console).await?;
         let client = agent_client(self.home).await?;
         let request = TokenRequest::for_scope(scope, args.resource.clone()).approved_by(approval);
+        let request = request.with_parameters(parameters.clone());
         let answer = request.fresh(&client).await.map_err(explained)?;
         all_granted(&args.capabilities, &answer.scope)?;
         let renewal = renewal(&client, approval, &answer, &console).await;
-        Ok(Minted { answer, renewal })
+        Ok(Minted { answer, renewal, parameters })
     }
 
     /// The environment variables with secrets.
@@ -194,6 +200,8 @@ impl<'a> Plan<'a> {
                 }
             }
         }
+        let input = companion_input(credentials.token.as_ref())?;
+        between.args(input.as_ref().map(|_| "--parameters-in-stdin"));
         let RunArgs { token, files, .. } = self.args;
         between.args(token.resource.iter().flat_map(|resource| ["--resource", resource]));
         for (name, version) in credentials.values.versions() {
@@ -203,8 +211,22 @@ impl<'a> Plan<'a> {
         between.args(files.remove_files.then_some("--remove-files"));
         between.args(files.on_change.iter().flat_map(|signal| ["--on-change", signal.as_str()]));
         between.args(["--check-every", &format!("{}s", files.check_every_s()), "--"]);
-        between.args(&token.capabilities).stdin(Stdio::null());
-        let done = between.status().map_err(unstartable)?;
-        if done.success() { Ok(()) } else { Err(failed("ended before it was ready")) }
+        between.args(&token.capabilities);
+        between.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut process = between.spawn().map_err(unstartable)?;
+        let mut given = Ok(());
+        if let (Some(mut stdin), Some(input)) = (process.stdin.take(), &input) {
+            given = stdin.write_all(input.expose());
+        }
+        let done = process.wait().map_err(unstartable)?;
+        if done.success() && given.is_ok() { Ok(()) } else { Err(failed("ended before it was ready")) }
     }
+}
+
+/// What the companion reads from its standard input: the parameters of the token, if there are some.
+fn companion_input(minted: Option<&Minted>) -> Result<Option<Sensitive<Vec<u8>>>, CommandFailure> {
+    let parameters = minted.map(|minted| &minted.parameters).filter(|parameters| !parameters.is_empty());
+    let written = parameters.map(serde_json::to_vec).transpose();
+    let written = written.map_err(|_| CommandFailure::internal("the parameters cannot be written"))?;
+    Ok(written.map(Sensitive::new))
 }

@@ -1,9 +1,10 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::code::{self, Code};
-use crate::base::{ApprovalId, Sensitive};
+use crate::base::{ApprovalId, CapabilityName, GivenParameters, Sensitive};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::agent_client;
 use crate::cli::verbs::token::TokenRequest;
@@ -32,6 +33,7 @@ pub(super) struct TokenFile {
 pub(super) struct RenewalRequest {
     pub(super) scope: String,
     pub(super) resource: Option<String>,
+    pub(super) parameters: BTreeMap<CapabilityName, GivenParameters>,
     pub(super) renewal: Renewal,
 }
 
@@ -123,9 +125,10 @@ impl TokenFile {
     /// Gets a new token, at `now`.
     pub(super) async fn renew(&mut self, home: &Path, now: Duration) -> Result<(), CommandFailure> {
         let client = agent_client(home).await?;
-        let RenewalRequest { scope, resource, renewal } = self.request.clone();
+        let RenewalRequest { scope, resource, parameters, renewal } = self.request.clone();
         let approval = if let Renewal::With(approval) = renewal { Some(approval) } else { None };
         let request = TokenRequest::for_scope(scope, resource).approved_by(approval);
+        let request = request.with_parameters(parameters);
         let minted = request.fresh(&client).await?;
         Self::store(&self.path, &minted)?;
         self.bound_to = bound_to(minted.access_token.value().expose());
@@ -187,7 +190,7 @@ mod tests {
     use super::*;
 
     fn request(renewal: Renewal) -> RenewalRequest {
-        RenewalRequest { scope: "a".to_owned(), resource: None, renewal }
+        RenewalRequest { scope: "a".to_owned(), resource: None, parameters: BTreeMap::new(), renewal }
     }
 
     #[test]

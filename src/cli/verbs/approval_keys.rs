@@ -15,7 +15,7 @@ use crate::crypto::Digest;
 use crate::wire::{
     ACCEPT_APPROVAL_KEY, AcceptApprovalKeyBody, ApprovalKeyAcceptance, ApprovalKeyAnswer, ApprovalKeyBody,
     ApprovalKeysAnswer, GET_OPERATOR, GET_OWN_APPROVAL_KEYS, Nothing, ORDER_ACCEPT_APPROVAL_KEY,
-    OrderAcceptApprovalKeyBody, PROPOSE_APPROVAL_KEY, REMOVE_APPROVAL_KEYS,
+    OperatorAnswer, OrderAcceptApprovalKeyBody, PROPOSE_APPROVAL_KEY, REMOVE_APPROVAL_KEYS,
 };
 
 /// `keyward approval key …`
@@ -90,6 +90,8 @@ async fn accept(
     let mut machine = MachineKeys::load(session.home)?;
     let key = machine.accepted_by(&client).await?;
     let operator = client.call(GET_OPERATOR, name, &Nothing).await?;
+    // Before the passphrase: it is not entered for an acceptance that would not count.
+    check_acceptable(&operator, fingerprint)?;
     let person = operator.person.clone().unwrap_or_default();
     let message = ApprovalKeyAcceptance::new(name, &person, fingerprint).canonical();
     let message = message.map_err(|_| CommandFailure::internal("the acceptance has no canonical form"))?;
@@ -102,6 +104,26 @@ async fn accept(
     let signature = base64url(&sign_approval(key, &message, &text_of(&lines))?);
     let body = AcceptApprovalKeyBody { fingerprint: fingerprint.to_owned(), signature };
     client.call(ACCEPT_APPROVAL_KEY, name, &body).await
+}
+
+/// Checks that the operator has this key, and that the broker would accept it from the caller.
+fn check_acceptable(operator: &OperatorAnswer, fingerprint: &str) -> Result<(), CommandFailure> {
+    if !operator.approval_keys.iter().any(|key| key.fingerprint == fingerprint) {
+        let name = &operator.name;
+        let why = match operator.approval_keys.iter().find(|key| key.state == "proposed") {
+            Some(_) => format!("the operator `{name}` proposed an approval key with another fingerprint"),
+            None => format!("the operator `{name}` proposed no approval key"),
+        };
+        return Err(CommandFailure::new(code::APPROVAL_KEY_UNKNOWN).because(why));
+    }
+    let Some(refused) = &operator.refused_acceptance else { return Ok(()) };
+    Err(refused.parse().map_or_else(
+        |_| {
+            let why = format!("the broker would refuse this acceptance: {}", visible(refused, PERSON_CHARS));
+            CommandFailure::new(code::APPROVER_INELIGIBLE).because(why)
+        },
+        CommandFailure::new,
+    ))
 }
 
 /// Characters of a person that are shown.

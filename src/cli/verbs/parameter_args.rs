@@ -10,10 +10,10 @@ use crate::wire::{AGENT_WHOAMI, CapabilityAnswer, Nothing, ParameterAnswer};
 
 /// Parameters of capabilities.
 #[derive(Args, Debug, Default)]
-pub(super) struct ParameterArgs {
+pub(crate) struct ParameterArgs {
     /// A parameter of the capability: NAME=VALUE, NAME=@FILE for a value in a file, or NAME=- for standard input; NAME=@@TEXT is
     /// the text @TEXT. A sensitive one is refused as VALUE. With several capabilities: CAPABILITY:NAME=VALUE
-    #[arg(long = "parameter", value_name = "NAME=VALUE")]
+    #[arg(long = "parameter", value_name = "NAME=VALUE", requires = "capabilities")]
     given: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ struct Argument<'a> {
 const VALUE_BYTES_MAX: usize = 4 * 1024;
 
 impl ParameterArgs {
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.given.is_empty()
     }
 
@@ -41,7 +41,7 @@ impl ParameterArgs {
     ///
     /// # Errors
     /// [`CommandFailure`] if one is malformed or repeated, or a sensitive one is an argument.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         client: &Client,
         capabilities: &[String],

@@ -1,6 +1,7 @@
 //! The approval of a plan by a second operator: the file that `plan --approve` writes and `apply --approved` reads.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -108,11 +109,52 @@ fn rule_lines(which: &str, name: &PolicyName, rule: Option<&str>) -> Vec<String>
 /// Characters of a line of a plan that are shown.
 const LINE_CHARS: usize = 4000;
 
+/// Longest file with an approval, in bytes.
+const APPROVAL_BYTES_MAX: usize = 16 * 1024;
+
 /// The approval in the file at `path`.
 pub(super) fn read_approval(path: &Path) -> Result<PlanApprovalBody, CommandFailure> {
-    let text = fs::read(path).map_err(|error| CommandFailure::of_file(path, &error))?;
-    serde_json::from_slice(&text).map_err(|_| {
-        let why = format!("`{}` is not the approval of a plan", path.display());
+    let malformed = |problem: &str| {
+        let why = format!("the file `{}` {problem}", path.display());
         CommandFailure::new(code::PLAN_APPROVAL_MALFORMED).because(why)
-    })
+    };
+    let unreadable = |error: std::io::Error| CommandFailure::of_file(path, &error);
+    let mut text = Vec::new();
+    let most = u64::try_from(APPROVAL_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).and_then(|file| file.take(most).read_to_end(&mut text)).map_err(unreadable)?;
+    if text.len() > APPROVAL_BYTES_MAX {
+        return Err(malformed(&format!(
+            "is longer than {APPROVAL_BYTES_MAX} bytes, so it is not the approval of a plan"
+        )));
+    }
+    let parsed: serde_json::Value = serde_json::from_slice(&text)
+        .map_err(|_| malformed("is not JSON, so it is not the approval of a plan"))?;
+    serde_json::from_value(parsed).map_err(|_| malformed("is JSON, but not the approval of a plan"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_that_is_no_approval_is_refused_with_its_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("approval.json");
+        assert_eq!(read_approval(&path).unwrap_err().code(), "file_unusable", "absent");
+        let at_limit = format!("{{}}{}", " ".repeat(APPROVAL_BYTES_MAX - 2));
+        let beyond = format!("{at_limit} ");
+        let cases = [
+            ("{}", "is JSON, but not"),
+            ("[1]", "is JSON, but not"),
+            ("plan", "is not JSON"),
+            (at_limit.as_str(), "is JSON, but not"),
+            (beyond.as_str(), "is longer than 16384 bytes"),
+        ];
+        for (text, problem) in cases {
+            std::fs::write(&path, text).unwrap();
+            let refused = read_approval(&path).unwrap_err();
+            assert_eq!(refused.code(), "plan_approval_malformed", "{problem}");
+            assert!(refused.why().contains(problem), "{}", refused.why());
+        }
+    }
 }

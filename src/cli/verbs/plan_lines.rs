@@ -83,6 +83,7 @@ fn widened(one: &WidenedAnswer) -> String {
     let environment = one.environment.as_ref().map_or_else(String::new, |one| format!(" in {one}"));
     let what = one.what.as_deref().unwrap_or_default();
     let cause = match one.cause.as_ref() {
+        "rotation-redirected" => return format!("  secret {what}  its rotation has another upstream"),
         "granted" => "granted".to_owned(),
         "policy-removed" => format!("policy {what} is removed"),
         "policy-changed" => format!("policy {what} changes, and may restrict less"),

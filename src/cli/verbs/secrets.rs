@@ -122,6 +122,9 @@ pub struct PutArgs {
     /// `ordinary` or `high`; without it the sensitivity stays, and a new secret is `ordinary`
     #[arg(long)]
     pub sensitivity: Option<Sensitivity>,
+    /// Confirm that capabilities of the new owner deliver a secret of high sensitivity
+    #[arg(long, requires = "owner")]
+    widen: bool,
     /// Store only if this version is the current one
     #[arg(long, value_name = "VERSION", conflicts_with = "new")]
     pub if_match: Option<u32>,
@@ -198,6 +201,7 @@ impl PutArgs {
             sensitivity: self.sensitivity,
             if_match: self.if_match,
             if_new: self.new,
+            widen: self.widen,
         };
         note_new_owner(&client, owner.as_ref(), session.console).await;
         let stored = client.put_secret(&name, &conditions, &value).await?;

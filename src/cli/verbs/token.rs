@@ -142,6 +142,11 @@ impl TokenRequest {
         Self { scope, resource, life_s: None, approval: None, remediates: None, parameters }
     }
 
+    /// The same with parameters.
+    pub(crate) fn with_parameters(self, parameters: BTreeMap<CapabilityName, GivenParameters>) -> Self {
+        Self { parameters, ..self }
+    }
+
     /// The same with an approval, if there is one.
     pub(crate) fn approved_by(self, approval: Option<ApprovalId>) -> Self {
         Self { approval, ..self }

@@ -83,7 +83,8 @@ impl RotationOrders<'_> {
         let Some(run) = &shown.run else {
             return Err("the rotation has ended; repeat the command".to_owned());
         };
-        let body = self.body(RotationAction::RevokePrevious);
+        // Not of a rotation that begins meanwhile: nobody has read the version that it replaces.
+        let body = SteerRotationBody { rotation: Some(run.id), ..self.body(RotationAction::RevokePrevious) };
         let ordered = self.client.call(STEER_ROTATION, secret, &body).await;
         ordered.map_err(|failure| failure_of(&shown, run).unwrap_or(failure)).map_err(why)?;
         Ok(run.id)

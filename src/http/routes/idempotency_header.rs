@@ -6,7 +6,7 @@ use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Route;
 use crate::idempotency::IdempotentRequest;
-use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER};
+use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER, WIDEN_HEADER};
 
 /// The idempotency key of a request, and its input besides the body.
 pub(crate) struct IdempotencyHeader(Option<Box<Keyed>>);
@@ -31,7 +31,10 @@ impl IdempotencyHeader {
             |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (owner, sensitivity) = (said(OWNER_HEADER), said(SENSITIVITY_HEADER));
         let (is, is_not) = (said(header::IF_MATCH.as_str()), said(header::IF_NONE_MATCH.as_str()));
-        let target = format!("{} {owner} {sensitivity} {is} {is_not}", parts.uri.path());
+        // At the end, and nothing without it: remembered requests of an earlier version have none.
+        let widen = said(WIDEN_HEADER);
+        let widen = if widen.is_empty() { String::new() } else { format!(" {widen}") };
+        let target = format!("{} {owner} {sensitivity} {is} {is_not}{widen}", parts.uri.path());
         Ok(Self(Some(Box::new(Keyed { key: key.to_owned(), route, target }))))
     }
 

@@ -45,9 +45,14 @@ async fn steer(
     call: AdminRequest<RotateSecrets, SecretName, SteerRotationBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<SteeredRotationAnswer, Problem> {
-    let SteerRotationBody { action, revoke_previous, reason: text } = &call.input;
+    let SteerRotationBody { action, revoke_previous, rotation, reason: text } = &call.input;
     if *revoke_previous && !matches!(action, RotationAction::Rotate) {
         return Err(Problem::new(code::JSON_INVALID).because("`revoke_previous` is for the action `rotate`"));
+    }
+    if rotation.is_some() && !matches!(action, RotationAction::RevokePrevious) {
+        return Err(
+            Problem::new(code::JSON_INVALID).because("`rotation` is for the action `revoke-previous`")
+        );
     }
     let reason = reason(text.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
@@ -61,7 +66,7 @@ async fn steer(
         RotationAction::Pause => RotationUpdate::Pause,
         RotationAction::Resume => RotationUpdate::Resume,
         RotationAction::Retry => RotationUpdate::Retry,
-        RotationAction::RevokePrevious => RotationUpdate::RevokePrevious,
+        RotationAction::RevokePrevious => RotationUpdate::RevokePrevious { rotation: *rotation },
         RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
     };
     let seq = Some(services.update_rotation(&call.by, &call.target, update, request).await?);

@@ -21,7 +21,7 @@ use crate::wire::{
     self, ClassifiedAnswer, DECISION_ID_HEADER, EndedAnswer, NEXT_ROTATION_HEADER, Nothing, OWNER_HEADER,
     Optional, PageAnswer, PageQuery, ReasonBody, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAccessBody,
     SecretAnswer, SecretDeletedAnswer, SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer,
-    VersionAction, VersionBody,
+    VersionAction, VersionBody, WIDEN_HEADER,
 };
 
 /// The operators' routes of secrets. None of them returns a value.
@@ -73,6 +73,7 @@ pub(crate) struct UploadHead {
     owner: Option<OwnerName>,
     sensitivity: Option<Sensitivity>,
     expected: Option<Expected>,
+    widen: bool,
     value: Sensitive<Vec<u8>>,
 }
 
@@ -87,7 +88,8 @@ impl Input for SecretUpload {
         let owner = headers.get(OWNER_HEADER).map(|value| name(value.to_str().unwrap_or_default()));
         let (owner, expected) = (owner.transpose()?, expected(headers)?);
         let sensitivity = headers.get(SENSITIVITY_HEADER).map(sensitivity).transpose()?;
-        Ok(UploadHead { owner, sensitivity, expected, value: Sensitive::new(Vec::new()) })
+        let widen = headers.get(WIDEN_HEADER).is_some_and(|value| value == "true");
+        Ok(UploadHead { owner, sensitivity, expected, widen, value: Sensitive::new(Vec::new()) })
     }
 
     fn read(upload: UploadHead, value: Sensitive<Vec<u8>>) -> Result<UploadHead, Problem> {
@@ -100,9 +102,13 @@ impl Input for SecretUpload {
     }
 
     fn describe(document: &mut OperationDocument<'_>) {
-        for name in
-            [OWNER_HEADER, SENSITIVITY_HEADER, header::IF_MATCH.as_str(), header::IF_NONE_MATCH.as_str()]
-        {
+        for name in [
+            OWNER_HEADER,
+            SENSITIVITY_HEADER,
+            WIDEN_HEADER,
+            header::IF_MATCH.as_str(),
+            header::IF_NONE_MATCH.as_str(),
+        ] {
             document.parameter(name, "header", &json!({ "type": "string" }));
         }
         document.body::<serde_json::Value>(OCTETS);
@@ -114,8 +120,8 @@ async fn put(
     call: AdminRequest<StoreSecrets, SecretName, SecretUpload>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<StoredAnswer, Problem> {
-    let UploadHead { owner, sensitivity, expected, value } = call.input;
-    let put = PutSecret { name: call.target, owner, sensitivity, expected };
+    let UploadHead { owner, sensitivity, expected, widen, value } = call.input;
+    let put = PutSecret { name: call.target, owner, sensitivity, expected, widen };
     let stored = services.put_secret(&call.by, put, value, idempotency.as_ref()).await?;
     let StoredSecret { name, version, seq, upstream } = stored;
     Ok(StoredAnswer { name, version, seq, upstream })

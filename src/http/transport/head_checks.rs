@@ -6,16 +6,17 @@ use super::framing::FramingFault;
 use crate::base::code;
 use crate::base::limits::{HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::http::documents::problem::Problem;
-use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER};
+use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER, WIDEN_HEADER};
 
 /// Header fields that must not occur twice (RFC 9110 §5.3).
-const ONCE: [HeaderName; 7] = [
+const ONCE: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::HOST,
     HeaderName::from_static(OWNER_HEADER),
     HeaderName::from_static(SENSITIVITY_HEADER),
+    HeaderName::from_static(WIDEN_HEADER),
     HeaderName::from_static(IDEMPOTENCY_KEY_HEADER),
 ];
 

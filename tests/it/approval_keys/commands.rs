@@ -197,3 +197,27 @@ fn auditor_makes_no_approval_key_and_approves_nothing() {
     }
     assert!(!process.path("home-olga/approval-key.pem").exists());
 }
+
+#[test]
+fn passphrase_is_not_asked_for_a_key_that_would_be_refused() {
+    // Given the proposed key of alice, and the admin bob with an accepted key
+    let process = persons();
+    let fingerprint = created(&process, "alice");
+    accepted(&process, "bob");
+    let accept = |fingerprint: &str| {
+        let args = ["approval", "key", "accept", "alice", "--fingerprint", fingerprint];
+        let refused = without_terminal(&process, "bob", &args);
+        assert!(!refused.status.success());
+        String::from_utf8_lossy(&refused.stderr).into_owned()
+    };
+    // When the fingerprint is another one, then the refusal is not the missing terminal
+    let said = accept(&"0".repeat(64));
+    assert!(said.contains("error: approval_key_unknown"), "{said}");
+    assert!(accept(&fingerprint).contains("there is no terminal"), "the twin");
+    // When alice is the same person as bob, then neither
+    process.good(&["operator", "update", "alice", "--person", BOB], b"");
+    fs::remove_file(process.path("home-alice/approval-key.pem")).unwrap();
+    let fingerprint = created(&process, "alice");
+    let said = accept(&fingerprint);
+    assert!(said.contains("error: approval_key_of_accepter"), "{said}");
+}

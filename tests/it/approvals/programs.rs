@@ -8,8 +8,10 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output,
 use serde_json::{Value, json};
 
 use super::stock_clients::set_up;
+use super::{BY_SECOND, policy};
 use crate::approval_keys::commands::{WORDS, accepted, typed};
 use crate::interop::python_path;
+use crate::parameters::{ACCOUNT, REFUNDS};
 use crate::support::process::{KEYWARD, Process};
 use crate::support::waiting::wait_until;
 
@@ -157,6 +159,40 @@ fn run_starts_the_command_once_its_request_is_approved() {
     process.good_as("alice", &["approval", "deny", &id, "--reason", "frozen", "--tell-agent"], b"");
     assert!(denied.message("why:").contains("frozen"));
     assert_eq!(denied.exit(), Some(5));
+}
+
+#[test]
+fn run_asks_for_an_approval_of_its_parameters() {
+    // Given a capability with parameters that needs an approval
+    let process = set_up();
+    let file = process.path("refunds.toml");
+    fs::write(&file, format!("{REFUNDS}{}", policy("refunds", BY_SECOND, "payments.refund"))).unwrap();
+    process.good(&["apply", "-f", &file.display().to_string()], b"");
+    let invite = ["agent", "invite", "r", "--role", "refunder", "--person", "dev@corp.example"];
+    let code = process.good(&invite, b"");
+    process.good_as("r", &["join"], &code);
+    // When keyward run asks for it, then the approver sees the parameters, and the command starts with the token
+    let runtime = process.path("runtime");
+    fs::create_dir(&runtime).unwrap();
+    let account = process.path("account.txt");
+    fs::write(&account, ACCOUNT).unwrap();
+    let value = format!("account=@{}", account.display());
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-r")).env("XDG_RUNTIME_DIR", runtime);
+    command.args(["run", "--capability", "payments.refund"]);
+    command.args(["--parameter", "amount=100", "--parameter", &value]);
+    command.args(["--request-approval", "refund 7", "--", "cut", "-c1-2"]);
+    let mut running = Running::start(command);
+    let asked = running.message("the command starts once it is approved");
+    let id = asked.split_whitespace().find(|word| word.starts_with("appr_")).unwrap().to_owned();
+    let shown = process.good_as("alice", &["approval", "show", &id, "-o", "json"], b"");
+    let shown = serde_json::from_slice::<Value>(&shown).unwrap().to_string();
+    assert!(shown.contains("\"amount\":100") && !shown.contains(ACCOUNT), "{shown}");
+    approve(&process, &id);
+    running.input().write_all(b"started\n").unwrap();
+    drop(running.child.stdin.take());
+    assert_eq!(running.line(), "st");
+    assert_eq!(running.exit(), Some(0));
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/cli/enrolment/renewal.rs",
     "src/cli/identity/mod.rs",
     "src/cli/identity/pending_key.rs",
+    "src/cli/run/companion.rs",
     "src/cli/run/sources.rs",
     "src/cli/run/start.rs",
     "src/cli/run/token_file.rs",

@@ -117,6 +117,22 @@ async fn wider_plan_is_applied_with_the_approval_of_a_second_operator() {
 }
 
 #[tokio::test]
+async fn approval_counts_once_without_an_index_too() {
+    // Given a broker whose index of the ledger cannot be written
+    let mut scene = Scene::start().await;
+    scene.broker.stop().await;
+    std::fs::remove_dir_all(scene.broker.data().join("postings")).unwrap();
+    std::fs::write(scene.broker.data().join("postings"), "in the way").unwrap();
+    scene.broker.serve().await;
+    scene.bob.address = scene.broker.admins();
+    // When an approval is used twice, then it counts once
+    let approval = scene.approved(&wider()).await;
+    assert_eq!(scene.apply(&wider(), Some(&approval)).await.status, 200);
+    assert_eq!(scene.apply(NARROW, None).await.status, 200);
+    refused(&scene.apply(&wider(), Some(&approval)).await, 409, "plan_approval_outdated");
+}
+
+#[tokio::test]
 async fn plan_that_gives_no_more_access_takes_no_approval() {
     let scene = Scene::start().await;
     let approval = scene.approved(&wider()).await;

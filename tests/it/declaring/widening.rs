@@ -282,3 +282,24 @@ async fn policy_that_restricts_less_counts_without_a_present_agent() {
     assert!(reply.text().contains("all agents, all capabilities: policy-changed p"), "{}", reply.text());
     assert_eq!(widening(&by, DECLARATIONS, true).await, ["- - - policy-removed p"]);
 }
+
+#[tokio::test]
+async fn another_upstream_of_a_rotation_needs_a_confirmation() {
+    // Given the rotation of an existing secret
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    let rotation = "[[rotation]]\nsecret = \"github/app\"\nevery = \"30d\"\ngrace = \"1h\"\n\
+                    upstream = { driver = \"generate\", length = 20 }\n";
+    assert_eq!(applied(&by, rotation, false, false).await.status, 200, "a new one needs none");
+    // When its schedule or its grace changes, then nothing becomes reachable
+    let later = rotation.replace("30d", "31d").replace("1h", "2h");
+    assert!(widening(&by, &later, false).await.is_empty());
+    assert_eq!(applied(&by, &later, false, false).await.status, 200);
+    // When its upstream changes, then the application needs a confirmation
+    let other = later.replace("length = 20", "length = 21");
+    assert_eq!(widening(&by, &other, false).await, ["- - - rotation-redirected github/app"]);
+    let reply = applied(&by, &other, false, false).await;
+    refused(&reply, 409, "widening_not_confirmed");
+    assert!(reply.text().contains("secret `github/app`"), "{}", reply.text());
+    assert_eq!(applied(&by, &other, false, true).await.status, 200);
+}

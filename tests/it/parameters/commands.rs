@@ -1,10 +1,14 @@
 //! The command line with parameters.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use super::{ACCOUNT, REFUNDS};
 use crate::leaks::holds;
-use crate::support::process::Process;
+use crate::support::process::{KEYWARD, Process};
+use crate::support::waiting::wait_until;
 
 /// A broker and the agent `r` that holds the capabilities.
 fn set_up() -> Process {
@@ -78,4 +82,62 @@ fn a_sensitive_parameter_is_no_argument() {
         assert!(!holds(said.as_bytes(), ACCOUNT.as_bytes()), "{said}");
     }
     assert!(!holds(process.log().as_bytes(), ACCOUNT.as_bytes()));
+}
+
+/// Whether the token has the amount 100.
+fn has_amount(process: &Process, token: &[u8]) -> bool {
+    let shown = process.run_as("r", &["token", "show", "-"], token).stdout;
+    String::from_utf8_lossy(&shown).contains("\"amount\":100")
+}
+
+#[test]
+fn run_gives_the_parameters_to_its_token_and_to_renewals() {
+    // Given a command whose token has parameters, one of them from a file that is removed
+    let process = set_up();
+    let runtime = process.path("runtime");
+    fs::create_dir(&runtime).unwrap();
+    let account = process.path("account.txt");
+    fs::write(&account, ACCOUNT).unwrap();
+    let value = format!("account=@{}", account.display());
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-r")).env("XDG_RUNTIME_DIR", &runtime);
+    command.args(["run", "--capability", "payments.refund"]);
+    command.args(["--parameter", "amount=100", "--parameter", &value]);
+    command.args(["--", "sh", "-c", "echo \"$KEYWARD_TOKEN_FILE\"; read line"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let file = PathBuf::from(line.trim_end());
+    let first = fs::read(&file).unwrap();
+    assert!(has_amount(&process, &first));
+    fs::remove_file(&account).unwrap();
+    // Then no argument of the companion is the sensitive value
+    let dir = file.parent().unwrap().display().to_string();
+    let arguments = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let arguments = fs::read(entry.unwrap().path().join("cmdline")).ok()?;
+        holds(&arguments, dir.as_bytes()).then_some(arguments)
+    });
+    let arguments: Vec<Vec<u8>> = arguments.collect();
+    assert_eq!(arguments.len(), 1, "the companion");
+    assert!(!holds(&arguments[0], ACCOUNT.as_bytes()));
+    // And a renewal has the same parameters
+    process.good_as("r", &["renew"], b"");
+    wait_until(|| fs::read(&file).is_ok_and(|token| token != first));
+    assert!(has_amount(&process, &fs::read(&file).unwrap()));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn run_refuses_parameters_without_a_capability() {
+    let process = set_up();
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-r"));
+    let refused = command
+        .args(["run", "--secret", "A=github/app", "--parameter", "amount=100", "--", "echo", "started"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("--capability"), "{said}");
+    assert!(refused.stdout.is_empty());
 }

@@ -189,3 +189,65 @@ async fn rollback_of_all_policies_brings_the_set_back() {
     let event = broker.entries("declarations.applied").await.last().unwrap()["event"].clone();
     assert_eq!((&event["rollback"], &event["snapshot"]), (&json!({ "to": hashes[1] }), &json!(hashes[1])));
 }
+
+#[tokio::test]
+async fn set_of_an_application_without_policies_is_found_by_its_hash() {
+    // Given a policy, and later applications of a role and a capability alone
+    let broker = TestBroker::start_at(MORNING, "").await;
+    broker.declare().await;
+    applied(&broker, &policy("p", WRITES)).await;
+    applied(&broker, "[[role]]\nname = \"idle\"\ncapabilities = []\n").await;
+    let entries = broker.entries("declarations.applied").await;
+    let snapshots: Vec<&str> =
+        entries.iter().map(|entry| entry["event"]["snapshot"].as_str().unwrap()).collect();
+    let [first, .., of_policy, of_role] = snapshots[..] else { panic!("{snapshots:?}") };
+    assert_ne!(of_policy, of_role);
+    // When the set is asked for by the hash of a decision, then it is found
+    let by = broker.operator();
+    let found = by.post_json("/v1/policy-set", &json!({ "hash": of_role })).await;
+    assert_eq!((found.status, &found.json()["set"]["hash"]), (200, &json!(of_role)), "{}", found.text());
+    assert!(found.json()["text"].as_str().unwrap().contains("[[policy]]"), "{}", found.text());
+    let before = by.post_json("/v1/policy-set", &json!({ "hash": first })).await;
+    assert_eq!((before.status, &before.json()["objects"]), (200, &json!(0)), "{}", before.text());
+    // And the list has only the sets with other policies
+    let listed = by.get("/v1/policy-sets").await.json();
+    assert_eq!(listed["sets"].as_array().unwrap().len(), 1, "{listed}");
+}
+
+#[tokio::test]
+async fn rollback_of_a_set_takes_back_nothing_that_was_applied_meanwhile() {
+    // Given the present declarations as a client exports them, and a set that was changed
+    let broker = TestBroker::start_at(MORNING, "").await;
+    broker.declare().await;
+    let by = broker.operator();
+    let others = by.post_json("/v1/export", &json!({})).await.json()["text"].as_str().unwrap().to_owned();
+    applied(&broker, &policy("p", WRITES)).await;
+    let sets = by.get("/v1/policy-sets").await.json();
+    let to = sets["sets"][0]["hash"].as_str().unwrap().to_owned();
+    applied(&broker, &policy("p", READS)).await;
+    let rollback = |others: &str| {
+        let files = [("present", others.to_owned()), ("set", policy("p", WRITES))];
+        let files = files.map(|(name, text)| json!({ "name": name, "text": text }));
+        json!({ "files": files, "prune": true, "widen": true, "rollback": { "to": to } })
+    };
+    // When another operator applies a role, a capability or an agent before the client sends the rollback
+    let capability = "[[capability]]\nname = \"late.read\"\naccess = \"read\"\ndelivery = \"mint\"\n\
+                      audience = \"https://late.example.com\"\nmax_life_s = 60\n";
+    let mut present = others.clone();
+    for (late, kind) in [
+        ("[[role]]\nname = \"late\"\ncapabilities = []\n", "role `late`"),
+        (capability, "capability `late.read`"),
+        ("[[agent]]\nname = \"late\"\nroles = []\n", "agent `late`"),
+    ] {
+        applied(&broker, late).await;
+        // Then the rollback is refused, names it, and says to repeat it
+        let reply = by.post_json("/v1/apply", &rollback(&present)).await;
+        refused(&reply, 409, "rollback_differs");
+        assert!(reply.text().contains(kind) && reply.text().contains("repeat"), "{kind}: {}", reply.text());
+        present.push_str(late);
+    }
+    // And with the present declarations it is made, and all of them are still there
+    let done = by.post_json("/v1/apply", &rollback(&present)).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(by.get("/v1/agents/late").await.status, 200);
+}

@@ -1,7 +1,7 @@
 //! What operators do about rotations.
 
 use keyward::base::limits::CALENDAR_LINES_MAX;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{BY_ADMIN, Scene};
 use crate::support::broker::TestBroker;
@@ -67,4 +67,34 @@ async fn a_calendar_is_cut_at_its_limit_and_shows_the_earliest_rotations() {
         ["a/often", "a/often", "b/often", "a/often"]
     );
     assert!(lines.iter().all(|(_, secret)| *secret != "c/seldom"), "it comes later than all of these");
+}
+
+#[tokio::test]
+async fn end_of_a_grace_period_can_name_its_rotation() {
+    // Given a rotation whose previous version is in its grace period
+    let broker = TestBroker::declared().await;
+    let rotation =
+        "[[rotation]]\nsecret = \"github/app\"\ngrace = \"1h\"\nupstream = { driver = \"generate\" }\n";
+    assert_eq!(broker.apply(rotation).await.status, 200);
+    let by = broker.operator();
+    let steer = async |body: Value| by.post_json("/v1/rotations/github/app", &body).await;
+    let begun = steer(json!({ "action": "rotate" })).await.json();
+    broker.rotate_due().await;
+    let stage = async || by.get("/v1/rotations/github/app").await.json()["run"]["stage"].clone();
+    assert_eq!(stage().await, "grace");
+    // When a request means another rotation, then it is refused, and the version still works
+    let other = "rot_00000000000000000000000010";
+    let refused = steer(json!({ "action": "revoke-previous", "rotation": other })).await;
+    assert_eq!((refused.status, refused.code().as_str()), (409, "rotation_invalid_state"));
+    assert!(refused.text().contains(other), "{}", refused.text());
+    assert_eq!(stage().await, "grace");
+    let refused = steer(json!({ "action": "pause", "rotation": begun["rotation"] })).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "json_invalid"));
+    // The twin: the one in progress
+    let done = steer(json!({ "action": "revoke-previous", "rotation": begun["rotation"] })).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    // And after its end it is refused, too
+    broker.rotate_due().await;
+    let refused = steer(json!({ "action": "revoke-previous", "rotation": begun["rotation"] })).await;
+    assert_eq!((refused.status, refused.code().as_str()), (409, "rotation_invalid_state"));
 }

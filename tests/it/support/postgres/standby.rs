@@ -69,7 +69,7 @@ impl Postgres {
         let signal = if paused { Signal::STOP } else { Signal::CONT };
         for pid in children_of(postmaster).into_iter().chain([postmaster]) {
             // One that has ended meanwhile does nothing either.
-            drop(kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal));
+            let _ = kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal);
         }
     }
 
