@@ -232,12 +232,6 @@ impl Operators {
         });
     }
 
-    /// The operator of this id, and those that introduced it: the chain stays if the operator is deleted.
-    fn introducers_through(&self, id: OperatorId) -> BTreeSet<OperatorId> {
-        let known = self.with(id).map(|operator| operator.introduced_by.clone()).unwrap_or_default();
-        known.into_iter().chain([id]).collect()
-    }
-
     fn issue(&mut self, code: OperatorCode, now: Timestamp) {
         self.forget_codes(now);
         self.codes.insert(code.id, code);

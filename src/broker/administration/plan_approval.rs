@@ -6,6 +6,7 @@ use crate::base::encoding::base64url;
 use crate::base::limits::PLAN_APPROVAL_S;
 use crate::base::{Cancellation, OperatorName, Person, PolicyName, Scope, Timestamp, code};
 use crate::broker::failure::Failure;
+use crate::broker::identity::introducers::check_key_of_second_person;
 use crate::broker::policies::declared_as_of::DeclaringEntries;
 use crate::broker::policies::rolled_back::RollbackTarget;
 use crate::broker::reading::Reading;
@@ -32,6 +33,8 @@ struct Signer {
     person: Option<Person>,
     /// The accepted approval key.
     key: Option<ApprovalKey>,
+    /// The refusal of the key if it does not show a second person.
+    introduced: Option<Failure>,
     /// Whether its certificate of the enrolment that proposed the key is neither revoked nor suspended.
     is_live: bool,
 }
@@ -71,7 +74,8 @@ impl Signer {
             enrolled_operator(operator.id, name, key.enrolled_seq(), reading.records()).is_ok()
         });
         let (role, scope, person) = (operator.role, operator.scope.clone(), person_of(operator));
-        Some(Self { role, scope, person, key, is_live })
+        let introduced = check_key_of_second_person(reading, operator).err();
+        Some(Self { role, scope, person, key, introduced, is_live })
     }
 }
 
@@ -157,6 +161,9 @@ impl SecondOperator {
             let why = format!("the operator `{name}`, which approved the plan, is the person who applies it");
             let fix = "have another person approve the plan: `keyward plan -f FILE --approve --out FILE`";
             return Err(Failure::new(code::APPROVER_IS_REQUESTER).because(why).mended_by(fix));
+        }
+        if let Some(refused) = &signer.introduced {
+            return Err(refused.clone());
         }
         if !Declare::NEED.roles.contains(&signer.role) {
             return Err(ineligible(name, "has a role that does not apply declarations"));

@@ -1,5 +1,5 @@
 use super::certificates::read_key;
-use super::introducers::check_not_introducer;
+use super::introducers::{check_key_of_second_person, check_not_introducer};
 use super::operators::unknown_in;
 use crate::authn::{HostPrincipal, OperatorPrincipal};
 use crate::base::code::{self, Code};
@@ -154,7 +154,7 @@ impl Services {
                 return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
             }
             check_signing(operator)?;
-            check_other_person(reading, by, operator)?;
+            self.check_accepter(reading, by, operator)?;
             if keys_of(reading, by.name())?.1.accepted().is_none() {
                 return Err(Failure::new(code::APPROVAL_KEY_MISSING));
             }
@@ -195,6 +195,8 @@ impl Services {
         }
     }
 
+    /// Checks that `by` is another person than `operator`, and where a second operator is demanded, that it did not introduce
+    /// `operator`, and has a key that shows a second person.
     fn check_accepter(
         &self,
         reading: &Reading<'_>,
@@ -204,6 +206,7 @@ impl Services {
         check_other_person(reading, by, operator)?;
         if self.settings.widening_second_operator {
             check_not_introducer(reading, by, operator)?;
+            check_key_of_second_person(reading, keys_of(reading, by.name())?.0)?;
         }
         Ok(())
     }

@@ -1,11 +1,14 @@
+//! The rule about operators that an admin introduced: where a second operator is demanded, none of them is the second operator of
+//! this admin, until another admin or the broker's host accepted its approval key.
+
 use crate::authn::OperatorPrincipal;
-use crate::base::{Person, code};
+use crate::base::code;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::operators::Operator;
 
-/// Checks that `by` neither invited `operator` nor named its person, itself or by operators that it introduced: else one
-/// admin alone is also the second operator, with an operator that it made for this.
+/// Checks that `by` did not introduce `operator`: else one admin alone is also the second operator, with an operator that it
+/// made for this.
 ///
 /// # Errors
 /// [`Failure`].
@@ -15,25 +18,45 @@ pub(super) fn check_not_introducer(
     operator: &Operator,
 ) -> Result<(), Failure> {
     let operators = &reading.unconditional().operators;
-    let person = operators.with(by.id()).and_then(|accepter| accepter.profile.person.as_ref());
-    let is_accepter = |one: &Operator| {
-        let other = one.profile.person.as_ref();
-        one.id == by.id() || (person.is_some() && Person::are_same(person, other))
-    };
-    let mut introducers = operator.introduced_by.iter().filter_map(|id| operators.with(*id));
-    if !introducers.any(is_accepter) {
+    let accepter = operators.named(by.name());
+    if accepter.is_some_and(|accepter| !operators.has_introduced(accepter, operator)) {
         return Ok(());
     }
     let why = format!(
-        "your operator `{}`, or an operator that it invited, invited `{}` or named its person: where changes need a second \
-         operator, the key needs another admin",
+        "this broker demands a second operator, and your operator `{}`, or an operator that you introduced, invited `{}` or named \
+         its person",
         by.name(),
         operator.name
     );
     let fix = format!(
-        "ask an admin who did neither, or accept the key on the broker's host: `keyward approval key accept {} --fingerprint \
-         HEX --on-host`",
+        "ask an admin who did neither; if there is none, accept the key on the broker's host, as root: `keyward approval key \
+         accept {} --fingerprint HEX --on-host`",
         operator.name
     );
-    Err(Failure::new(code::APPROVAL_KEY_OF_ACCEPTER).because(why).mended_by(fix))
+    Err(Failure::new(code::ACCEPTER_INTRODUCED_OPERATOR).because(why).mended_by(fix))
+}
+
+/// Checks that no introducer of `operator` accepted its approval key, e.g. before a second operator was demanded.
+///
+/// # Errors
+/// [`Failure`].
+pub(crate) fn check_key_of_second_person(reading: &Reading<'_>, operator: &Operator) -> Result<(), Failure> {
+    if reading.unconditional().operators.is_key_of_introducer(operator) {
+        return Err(key_of_introducer(operator));
+    }
+    Ok(())
+}
+
+fn key_of_introducer(operator: &Operator) -> Failure {
+    let (name, keys) = (&operator.name, &operator.approval_keys);
+    let by = keys.accepted().map(|key| key.accepted_by().to_owned()).unwrap_or_default();
+    let why = format!(
+        "this broker demands a second operator, and the approval key of the operator `{name}` was accepted by `{by}`, who invited \
+         this operator or named its person"
+    );
+    let fix = format!(
+        "`{name}` makes another key, `keyward approval key create --replace`; an admin who did neither accepts it, or root on the \
+         broker's host: `keyward approval key accept {name} --fingerprint HEX --on-host`"
+    );
+    Failure::new(code::APPROVAL_KEY_OF_INTRODUCER).because(why).mended_by(fix)
 }
