@@ -136,6 +136,9 @@ async fn the_same_sensitive_value_of_two_agents_has_two_digests() {
 async fn an_operator_with_an_owner_sees_no_parameter_of_other_owners() {
     let (broker, red, _) = teams().await;
     applied(&broker, REFUNDS).await;
+    let mixed = "[[role]]\nname = \"mixed\"\ncapabilities = [\"red.call\", \"payments.status\"]\n\
+        [[agent]]\nname = \"red-bot\"\nowner = \"red\"\nroles = [\"mixed\"]\n";
+    applied(&broker, mixed).await;
     let agent = broker.agent("red-bot", &[]).await;
     let both = json!([
         { "type": "keyward_capability", "capability": "red.call" },
