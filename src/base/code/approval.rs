@@ -93,7 +93,7 @@ super::codes! {
         "the operator makes another key, `keyward approval key create --replace`; an admin who did neither accepts it, or root on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`";
     APPROVAL_KEY_MISSING "approval_key_missing" Denied:
         "the operator has no approval key that another admin or the host has accepted",
-        "make one with `keyward approval key create`, and have another admin accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`";
+        "make one with `keyward approval key create`, and have another admin accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`; the first key of a broker is accepted on its host, as root, with `--on-host`";
     APPROVAL_SIGNATURE_INVALID "approval_signature_invalid" Denied:
         "the signature of the vote or acceptance is not one by the accepted approval key of this operator",
         "approve with `keyward approval approve ID`, or accept a key with `keyward approval key accept NAME --fingerprint HEX`, on the machine that has the approval key";

@@ -159,7 +159,7 @@ impl OperatorUpdateArgs {
         if !changed.ended_approval_keys.is_empty() && !session.console.is_json() {
             session.console.say(&format!(
                 "the approval keys of {name} ended, because they were proposed for another person: {name} approves again after \
-                 `keyward approval key create`, and after another admin has accepted the new key"
+                 `keyward approval key create`, and after another admin, or root on the broker's host (`--on-host`), has accepted the new key"
             ));
         }
         Ok(())
