@@ -73,6 +73,10 @@ fn a_passphrase_brings_back_a_broker_whose_key_file_is_lost() {
         ["key-file", "passphrase", "key-file"]
     );
     // The file that was lost may be in other hands: it opens nothing any more.
+    // Without a terminal, a removal is confirmed with `--yes`
+    let (exit, said) = slot(&process, &["remove", &slots[0].1], b"");
+    assert!(exit == Some(2) && said["fix"].as_str().unwrap().contains("`--yes`"), "{said}");
+    assert_eq!(listed(&process).len(), 3);
     assert_eq!(slot(&process, &["remove", "--yes", &slots[0].1], b"").0, Some(0));
 
     process.serve();

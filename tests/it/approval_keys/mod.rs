@@ -3,6 +3,7 @@
 
 pub(crate) mod commands;
 mod context;
+mod introduced;
 mod lying_broker;
 mod webhook;
 
