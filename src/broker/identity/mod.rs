@@ -23,5 +23,6 @@ pub(super) mod renew_operator;
 pub(super) mod revoke;
 pub(super) mod revoke_certificate;
 pub(super) mod revoke_code;
+pub(super) mod signer;
 pub(super) mod standing;
 pub(super) mod suspended;
