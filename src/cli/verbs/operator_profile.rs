@@ -54,13 +54,13 @@ pub struct OperatorUpdateArgs {
     /// The person who is the operator, or who is responsible for the program, e.g. an email address
     #[arg(long, value_name = "TEXT", value_parser = person)]
     person: Option<Person>,
-    /// Forget the person
+    /// Remove the person from the operator's record
     #[arg(long, conflicts_with = "person")]
     no_person: bool,
     /// Network from which the program calls; it replaces the present networks; repeat it for further networks
     #[arg(long = "network", value_name = "NETWORK")]
     networks: Vec<String>,
-    /// Bind an automation to no network
+    /// Let an automation call from every network
     #[arg(long, conflicts_with = "networks")]
     no_network: bool,
     /// Life of the program's certificates, from the next renewal on

@@ -33,8 +33,8 @@ pub enum SecretCommand {
         /// The secret's name
         name: String,
     },
-    /// Set the sensitivity of a secret. For `high`, tokens live at most 300 seconds, and only capabilities of the
-    /// secret's owner deliver it
+    /// Set the sensitivity of a secret. With `high`, tokens for capabilities that deliver the secret are valid for at most 300
+    /// seconds, and only capabilities of the secret's owner deliver it
     Classify(ClassifyArgs),
     /// List the versions of a secret
     Versions {
@@ -76,8 +76,8 @@ pub enum SecretCommand {
         #[command(flatten)]
         reason: ReasonArgs,
     },
-    /// Delete a secret that no capability, rotation or lease needs: all its versions are destroyed. Its name stays with its
-    /// owner, the ledger keeps all entries about it, and after the next rotation of the value key its values
+    /// Delete a secret that no capability, rotation or lease needs: all its versions are destroyed. Its name stays reserved
+    /// for its owner, the ledger keeps all entries about it, and after the next rotation of the value key its values
     /// cannot be decrypted
     Delete {
         /// The secret's name
