@@ -199,7 +199,15 @@ impl Catalogue {
         sensitivity: Sensitivity,
     ) {
         let versions = BTreeMap::new();
-        let secret = Secret { id, name: name.clone(), current: None, owner, sensitivity, versions };
+        let secret = Secret {
+            id,
+            name: name.clone(),
+            current: None,
+            owner,
+            sensitivity,
+            classified_seq: None,
+            versions,
+        };
         self.secrets.insert(name, secret);
     }
 
