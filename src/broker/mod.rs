@@ -106,6 +106,7 @@ pub use secrets::classify::{Classification, Classified};
 pub use secrets::put_secret::{Expected, PutSecret, StoredSecret};
 pub use secrets::put_values::PutValues;
 pub use secrets::reveal::Revealed;
+pub use secrets::second_operator::SensitivityApproval;
 pub use secrets::versions::VersionAct;
 pub use services::{
     ElsewhereCredential, EntryLimits, KeyringAccess, Notifications, RequestLimits, Services, Settings,

@@ -10,6 +10,7 @@ mod completion;
 mod confirmation;
 mod demo;
 mod details;
+mod ended_keys;
 mod enrolment;
 mod examples;
 mod guesses;

@@ -6,6 +6,7 @@
 mod approval_key;
 mod effect;
 mod events;
+mod introduced;
 pub mod keys;
 mod operator;
 mod profile;

@@ -1,8 +1,8 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, RequestFacts, SecretId,
-    SecretName, Sensitivity, TokenId,
+    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, Person, RequestFacts,
+    SecretId, SecretName, Sensitivity, TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
@@ -157,6 +157,27 @@ pub struct SensitivityLowered<'a> {
     pub from: Sensitivity,
     /// The new sensitivity.
     pub to: Sensitivity,
+    /// The approval of a second operator, if the broker demanded one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<ApprovedSensitivity>,
+}
+
+/// The approval of a lower sensitivity by a second operator: with the entry of the present sensitivity, the signature can be
+/// verified again.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApprovedSensitivity {
+    /// The operator that approved.
+    pub operator: OperatorName,
+    /// The person who it is.
+    pub person: Person,
+    /// The fingerprint of its approval key.
+    pub approval_key: String,
+    /// The entry that had set the sensitivity before.
+    pub classified_seq: u64,
+    /// The end of the approval.
+    pub expires_at: String,
+    /// The signature, base64url.
+    pub signature: String,
 }
 
 impl Event for SensitivityLowered<'_> {

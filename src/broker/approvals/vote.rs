@@ -7,6 +7,7 @@ use crate::base::{ApprovalId, ApprovalReference, PolicyName, Reason, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, OperatorRequest};
 use crate::broker::failure::Failure;
+use crate::broker::identity::introducers::check_key_of_second_person;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
 use crate::crypto::Digest;
@@ -175,10 +176,14 @@ impl AdminServices {
         else {
             return Err(Failure::new(code::APPROVAL_VOTE_INCOMPLETE));
         };
-        let find = |reading: &Reading<'_>| -> Option<ApprovalKey> {
-            reading.unconditional().operators.approval_key(operator.name()).cloned()
+        let demands = self.0.settings.widening_second_operator;
+        let find = |reading: &Reading<'_>| -> Result<Option<ApprovalKey>, Failure> {
+            let operators = &reading.unconditional().operators;
+            let voting = operators.named(operator.name()).filter(|_| demands);
+            voting.map_or(Ok(()), |voting| check_key_of_second_person(reading, voting))?;
+            Ok(operators.approval_key(operator.name()).cloned())
         };
-        let key = self.0.state.read(find).0.ok_or_else(|| Failure::new(code::APPROVAL_KEY_MISSING))?;
+        let key = self.0.state.read(find).0?.ok_or_else(|| Failure::new(code::APPROVAL_KEY_MISSING))?;
         let ballot = ApprovalBallot::approve(id, digest, rules).canonical();
         let ballot = ballot.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         if key.verify(&ballot, signature) {

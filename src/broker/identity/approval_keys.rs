@@ -1,4 +1,5 @@
 use super::certificates::read_key;
+use super::introducers::{check_key_of_second_person, check_not_introducer};
 use super::operators::unknown_in;
 use crate::authn::{HostPrincipal, OperatorPrincipal};
 use crate::base::code::{self, Code};
@@ -153,7 +154,7 @@ impl Services {
                 return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
             }
             check_signing(operator)?;
-            check_other_person(reading, by, operator)?;
+            self.check_accepter(reading, by, operator)?;
             if keys_of(reading, by.name())?.1.accepted().is_none() {
                 return Err(Failure::new(code::APPROVAL_KEY_MISSING));
             }
@@ -173,7 +174,7 @@ impl Services {
         let (found, _) = self.state.read(|reading| {
             let (operator, _) = keys_of(reading, name)?;
             check_signing(operator)?;
-            check_other_person(reading, by, operator)?;
+            self.check_accepter(reading, by, operator)?;
             let (_, own) = keys_of(reading, by.name())?;
             Ok::<_, Failure>((operator.profile.person.clone(), own.accepted().cloned()))
         });
@@ -194,6 +195,22 @@ impl Services {
         }
     }
 
+    /// Checks that `by` is another person than `operator`, and where a second operator is demanded, that it did not introduce
+    /// `operator`, and has a key that shows a second person.
+    fn check_accepter(
+        &self,
+        reading: &Reading<'_>,
+        by: &OperatorPrincipal,
+        operator: &Operator,
+    ) -> Result<(), Failure> {
+        check_other_person(reading, by, operator)?;
+        if self.settings.widening_second_operator {
+            check_not_introducer(reading, by, operator)?;
+            check_key_of_second_person(reading, keys_of(reading, by.name())?.0)?;
+        }
+        Ok(())
+    }
+
     async fn accept_approval_key(
         &self,
         request: ChangeRequest<'_>,
@@ -207,7 +224,7 @@ impl Services {
                 let (operator, keys) = keys_of(reading, name)?;
                 check_signing(operator)?;
                 if let Accepting::Operator(by, signed) = accepting {
-                    check_other_person(reading, by, operator)?;
+                    self.check_accepter(reading, by, operator)?;
                     signed.check(reading, by, operator)?;
                 }
                 if keys.proposed().is_none_or(|proposed| proposed.key != key) {

@@ -30,6 +30,7 @@ pub(crate) mod policies;
 pub(crate) mod rotations;
 pub(crate) mod sealing;
 pub(crate) mod secrets;
+mod sensitivity;
 pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod token;
