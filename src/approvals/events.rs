@@ -75,10 +75,16 @@ pub struct ApprovalApproved<'a> {
     pub complete: bool,
     /// The time since the request, in seconds.
     pub waited_s: i64,
-    /// The signature of the vote by the operator's approval key: ASN.1 DER in base64url.
+    /// The signature of the vote (`wire::ApprovalBallot`) by the operator's approval key: ASN.1 DER in base64url.
     pub signature: String,
-    /// The fingerprint of the approval key, in hex.
+    /// The canonical request (RFC 8785), whose SHA-256 is `digest`. It is a text, so that nobody has to build it again.
+    pub canonical_request: String,
+    /// The fingerprint of the approval key: SHA-256 of `public_key`, in hex.
     pub approval_key: String,
+    /// The approval key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
+    /// The entry that accepted the approval key.
+    pub key_seq: u64,
 }
 
 /// An operator denied a request, or ended an approval.

@@ -25,11 +25,11 @@ mod visible;
 
 pub use color::ColorChoice;
 pub(crate) use duration::duration_s;
-pub(crate) use moment::moment;
 pub(crate) use exit_code::{EXIT_CODES, exit_code};
 pub use failure::CommandFailure;
 pub use input::not_an_argument;
 pub(crate) use input_end::InputEnd;
+pub(crate) use moment::moment;
 pub(crate) use out_file::OutFile;
 pub use output::{Console, Format, OnlyCopy};
 pub(crate) use passphrase::{

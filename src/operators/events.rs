@@ -1,7 +1,8 @@
 use serde::Serialize;
 
 use super::profile::{OperatorKind, OperatorProfile};
-use crate::base::{AgentName, CodeId, OperatorId, OperatorName, OwnerName, Person};
+use super::role::OperatorRole;
+use crate::base::{AgentName, CodeId, OperatorId, OperatorName, OwnerName, Person, Scope};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -86,6 +87,8 @@ pub struct OperatorProfileChanged<'a> {
     /// The approval keys that ended because the person changed: SHA-256 of each public key, in hex.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ended_approval_keys: Vec<String>,
+    /// The profile before.
+    pub from: ProfileText<'a>,
     /// The profile from here on.
     #[serde(flatten)]
     pub profile: ProfileText<'a>,
@@ -116,18 +119,36 @@ pub struct OperatorElsewhere<'a> {
     pub unrecorded: u64,
 }
 
-/// An operator was given another role, or another reach.
+/// An operator got another role or another scope.
 #[derive(Debug, Serialize)]
 pub struct OperatorPlaced<'a> {
-    /// The operator.
+    /// The operator that changed it.
     pub by: &'a OperatorName,
     /// The operator.
     pub operator: &'a OperatorName,
-    /// The role from here on.
+    /// The role and the scope before.
+    pub from: PlaceText<'a>,
+    /// The role and the scope from here on.
+    #[serde(flatten)]
+    pub place: PlaceText<'a>,
+}
+
+/// The role and the scope of an operator.
+#[derive(Debug, Serialize)]
+pub struct PlaceText<'a> {
+    /// The role.
     pub role: &'static str,
-    /// The owner that its reach ends at from here on, if it ends at one.
+    /// The owner whose objects it manages; absent for the scope `all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<&'a OwnerName>,
+}
+
+impl<'a> PlaceText<'a> {
+    /// The text of this role and scope.
+    #[must_use]
+    pub const fn of(role: OperatorRole, scope: &'a Scope) -> Self {
+        Self { role: role.as_str(), owner: scope.owner() }
+    }
 }
 
 /// An operator redeemed its code, and its certificate is about to be signed.
@@ -276,6 +297,8 @@ pub struct ApprovalKeyProposed<'a> {
     pub operator: &'a OperatorName,
     /// SHA-256 of the public key, in hex.
     pub key: String,
+    /// The public key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
     /// The address of the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
@@ -290,6 +313,8 @@ pub struct ApprovalKeyAccepted<'a> {
     pub operator: &'a OperatorName,
     /// SHA-256 of the public key, in hex.
     pub key: String,
+    /// The public key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
     /// SHA-256 of the key that it replaces, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
@@ -306,7 +331,8 @@ pub struct ApprovalKeysRemoved<'a> {
     pub keys: Vec<String>,
 }
 
-/// An operator began to read the ledger.
+/// An operator began to read the ledger. Its further requests with the same filter get no entry, until a pause of five minutes
+/// or the end of an hour: [`LedgerReadingEnded`] has their number.
 #[derive(Debug, Serialize)]
 pub struct LedgerRead<'a> {
     /// The operator.
@@ -325,6 +351,23 @@ pub struct LedgerRead<'a> {
     /// Most entries of a page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+}
+
+/// An operator's reading of the ledger ended, which had several requests with the same filter: the entry has their number and
+/// the times of the first and the last one.
+#[derive(Debug, Serialize)]
+pub struct LedgerReadingEnded<'a> {
+    /// The operator.
+    pub by: &'a OperatorName,
+    /// The filter, as in the entry `ledger.read` of the first request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<String>,
+    /// The number of requests, with the first one.
+    pub requests: u64,
+    /// The time of the first request.
+    pub since: String,
+    /// The time of the last request.
+    pub until: String,
 }
 
 macro_rules! events {
@@ -354,6 +397,7 @@ events! {
     OperatorUsed<'_> = 0x0211, "operator.used";
     OperatorElsewhere<'_> = 0x0212, "alarm.operator-elsewhere";
     LedgerRead<'_> = 0x0213, "ledger.read";
+    LedgerReadingEnded<'_> = 0x0214, "ledger.reading-ended";
     ApprovalKeyProposed<'_> = 0x0220, "approval-key.proposed";
     ApprovalKeyAccepted<'_> = 0x0221, "approval-key.accepted";
     ApprovalKeysRemoved<'_> = 0x0222, "approval-key.removed";

@@ -63,9 +63,9 @@ pub use right::{
     Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,
     DeleteAgents, EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents,
     InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadApprovals, ReadDeclared,
-    ReadIncidents, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadPolicySets, ReadSecretNames, ReadSigningKeys,
-    RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
-    SimulateDeclarations, StoreSecrets, Unauthorised, VoteApprovals, authorise,
+    ReadIncidents, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadPolicySets, ReadSecretNames,
+    ReadSigningKeys, RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys,
+    RotateValueKey, SimulateDeclarations, StoreSecrets, Unauthorised, VoteApprovals, authorise,
 };
 pub use sensitivity::CapabilityConstraints;
 pub use smaller_request::SmallerRequest;

@@ -49,8 +49,12 @@ pub struct ApprovedPlanText<'a> {
     pub operator: &'a OperatorName,
     /// The person who the operator is.
     pub person: &'a Person,
-    /// The fingerprint of the approval key, in hex.
+    /// The fingerprint of the approval key: SHA-256 of `public_key`, in hex.
     pub approval_key: String,
+    /// The approval key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
+    /// The entry that accepted the approval key.
+    pub key_seq: u64,
     /// The digest of the plan, in hex; the id of the plan is its first half.
     pub plan: String,
     /// The entry as of which the plan was made.

@@ -358,7 +358,10 @@ pub(super) fn dangling(
     for (instead, place) in declaration.instead.values() {
         if !known.has_capability(instead) {
             let near = near.of(instead.as_str(), known.capabilities());
-            report(*place, format!("`instead` names capability `{instead}`, which is not declared{near}").into());
+            report(
+                *place,
+                format!("`instead` names capability `{instead}`, which is not declared{near}").into(),
+            );
         }
     }
     for (role, place) in declaration.roles.values() {
@@ -368,7 +371,10 @@ pub(super) fn dangling(
         for name in &role.capabilities {
             if !known.has_capability(name) {
                 let near = near.of(name.as_str(), known.capabilities());
-                report(*place, format!("this role names capability `{name}`, which is not declared{near}").into());
+                report(
+                    *place,
+                    format!("this role names capability `{name}`, which is not declared{near}").into(),
+                );
             }
         }
     }

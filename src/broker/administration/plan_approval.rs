@@ -43,7 +43,7 @@ pub(super) struct ApprovedPlan {
     /// The digest of the plan alone.
     plan: Digest,
     person: Person,
-    key: Digest,
+    key: ApprovalKey,
 }
 
 impl ApprovedPlan {
@@ -52,7 +52,9 @@ impl ApprovedPlan {
         ApprovedPlanText {
             operator: &self.approval.operator,
             person: &self.person,
-            approval_key: self.key.hex(),
+            approval_key: self.key.fingerprint().hex(),
+            public_key: base64url(&self.key.public_der()),
+            key_seq: self.key.accepted_seq(),
             plan: self.plan.hex(),
             seq: self.approval.seq,
             expires_at: self.approval.expires_at.to_string(),
@@ -76,8 +78,8 @@ impl Signer {
 }
 
 impl Signer {
-    /// The fingerprint of the key that verifies the signature of `approval`.
-    fn verified(&self, approval: &PlanApproval) -> Result<Digest, Failure> {
+    /// The key that verifies the signature of `approval`.
+    fn verified(&self, approval: &PlanApproval) -> Result<&ApprovalKey, Failure> {
         let name = &approval.operator;
         let key = self.key.as_ref().ok_or_else(|| {
             let why = format!("the operator `{name}`, which approved the plan, has no accepted approval key");
@@ -86,7 +88,7 @@ impl Signer {
         let ballot = PlanBallot::approve(name, &approval.digest).canonical();
         let ballot = ballot.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         if key.verify(&ballot, &approval.signature) {
-            return Ok(key.fingerprint());
+            return Ok(key);
         }
         let why = format!(
             "the signature of the plan is not one by the accepted approval key of the operator `{name}`"
@@ -132,7 +134,7 @@ impl SecondOperator {
         let scope = upload.operator.scope();
         let signer = self.signer.as_ref().filter(|signer| signer.scope == *scope);
         let signer = signer.ok_or_else(|| ineligible(&approval.operator, "is none with your scope"))?;
-        let key = signer.verified(approval)?;
+        let key = signer.verified(approval)?.clone();
         let person = self.eligible(signer, &approval.operator)?;
         let (approval, plan) = (approval.clone(), approved.plan);
         Ok(ApprovedPlan { approval, plan, person: person.clone(), key })

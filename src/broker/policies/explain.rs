@@ -5,7 +5,9 @@ use super::recorded_request::RecordedRequest;
 use super::replay::Replay;
 use crate::authn::{AgentPrincipal, Records};
 use crate::base::limits::DECISION_ENTRIES_READ_MAX;
-use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RecordedParameters, RequestOutcome, code};
+use crate::base::{
+    AgentName, Cancellation, CapabilityName, DecisionId, RecordedParameters, RequestOutcome, code,
+};
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;

@@ -8,9 +8,7 @@ use crate::base::code::{self, Code, CodeClass};
 use crate::base::limits::COME_BACK_AFTER_S;
 use crate::base::{CapabilityName, OperatorName, OwnerName, RequestId};
 use crate::broker::Failure;
-use crate::wire::{
-    GET_OWN_APPROVAL, NextStepBody, OAuthBody, ProblemBody, SmallerRequestBody, details_with,
-};
+use crate::wire::{GET_OWN_APPROVAL, NextStepBody, OAuthBody, ProblemBody, SmallerRequestBody, details_with};
 
 /// A refusal as a response: problem details (RFC 9457), or OAuth's format on OAuth routes.
 ///
