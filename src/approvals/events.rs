@@ -8,7 +8,7 @@ use crate::crypto::HexText;
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// An agent asked for an approval.
+/// An agent asked for an approval of a token request.
 #[derive(Debug, Serialize)]
 pub struct ApprovalRequested<'a> {
     /// The agent.
@@ -61,7 +61,7 @@ pub struct VoteText<'a> {
     pub rules_hash: HexText,
 }
 
-/// An operator approved a request.
+/// An operator approved a request of an agent; the entry has the operator's signature.
 #[derive(Debug, Serialize)]
 pub struct ApprovalApproved<'a> {
     /// The operator.
@@ -87,7 +87,7 @@ pub struct ApprovalApproved<'a> {
     pub key_seq: u64,
 }
 
-/// An operator denied a request, or ended an approval.
+/// An operator denied a request of an agent, or ended an approval before its time.
 #[derive(Debug, Serialize)]
 pub struct ApprovalDenied<'a> {
     /// The operator.
@@ -104,7 +104,7 @@ pub struct ApprovalDenied<'a> {
     pub told_agent: bool,
 }
 
-/// An agent withdrew its request.
+/// An agent withdrew its request for approval.
 #[derive(Debug, Serialize)]
 pub struct ApprovalWithdrawn<'a> {
     /// The agent.

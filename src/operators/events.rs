@@ -6,7 +6,7 @@ use crate::base::{AgentName, CodeId, OperatorId, OperatorName, OwnerName, Person
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// An operator was given a certificate on the broker's host, and is an admin from here on.
+/// A person on the broker's host gave an operator a certificate; the operator is an admin from here on.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertified<'a> {
     /// The operator's name.
@@ -23,7 +23,7 @@ pub struct OperatorCertified<'a> {
     pub by: &'a str,
 }
 
-/// An operator was invited: an enrolment code was made for it.
+/// An operator was invited: the broker made an enrolment code for it.
 #[derive(Debug, Serialize)]
 pub struct OperatorInvited<'a> {
     /// The inviting operator.
@@ -77,7 +77,7 @@ impl<'a> ProfileText<'a> {
     }
 }
 
-/// An operator was given other networks, another life of certificates or another person.
+/// An operator got other networks, another life of its certificates or another person; `from` has the profile before.
 #[derive(Debug, Serialize)]
 pub struct OperatorProfileChanged<'a> {
     /// The operator who changed it.
@@ -94,7 +94,7 @@ pub struct OperatorProfileChanged<'a> {
     pub profile: ProfileText<'a>,
 }
 
-/// The certificate of a service or an automation was used: the first use of a day.
+/// A service or an automation used its certificate for the first time on this day.
 #[derive(Debug, Serialize)]
 pub struct OperatorUsed<'a> {
     /// The operator.
@@ -104,7 +104,7 @@ pub struct OperatorUsed<'a> {
     pub peer: Option<String>,
 }
 
-/// Alarm: the certificate of an operator was used from outside the networks that it is bound to.
+/// Alarm: the certificate of an operator was used from outside of the networks that it is bound to.
 #[derive(Debug, Serialize)]
 pub struct OperatorElsewhere<'a> {
     /// The operator.
@@ -119,7 +119,7 @@ pub struct OperatorElsewhere<'a> {
     pub unrecorded: u64,
 }
 
-/// An operator got another role or another scope.
+/// An operator got another role or another scope; `from` has the role and the scope before.
 #[derive(Debug, Serialize)]
 pub struct OperatorPlaced<'a> {
     /// The operator that changed it.
@@ -151,7 +151,7 @@ impl<'a> PlaceText<'a> {
     }
 }
 
-/// An operator redeemed its code, and its certificate is about to be signed.
+/// An operator redeemed its enrolment code; the broker is about to sign its certificate.
 #[derive(Debug, Serialize)]
 pub struct OperatorEnrolled<'a> {
     /// The operator.
@@ -168,7 +168,7 @@ pub struct OperatorEnrolled<'a> {
     pub peer: String,
 }
 
-/// An operator asked for its next certificate, which is about to be signed.
+/// An operator asked for its next certificate, which the broker is about to sign.
 #[derive(Debug, Serialize)]
 pub struct OperatorRenewed<'a> {
     /// The operator.
@@ -185,12 +185,12 @@ pub struct OperatorRenewed<'a> {
     pub peer: String,
 }
 
-/// Alarm: the same, by a certificate that had expired within the grace period.
+/// Alarm: an operator renewed its certificate after its expiry, within the grace period.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct OperatorLateRenewal<'a>(pub OperatorRenewed<'a>);
 
-/// An operator's certificate has been signed.
+/// The broker signed the certificate of an operator, and is about to send it.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificateRecorded<'a> {
     /// The operator.
@@ -201,8 +201,8 @@ pub struct OperatorCertificateRecorded<'a> {
     pub thumbprint: String,
 }
 
-/// An operator's certificate is about to be signed again from the plan that was recorded: the first
-/// signature never left the broker.
+/// The broker is about to sign the certificate of an operator again from its recorded plan, because the first signature
+/// never left the broker.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificateRetried<'a> {
     /// The operator.
@@ -211,7 +211,7 @@ pub struct OperatorCertificateRetried<'a> {
     pub serial: String,
 }
 
-/// The certificate of an operator's renewal was used for the first time; the one before counts no more.
+/// An operator used its renewed certificate for the first time; its previous certificate is invalid from here on.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificatePromoted<'a> {
     /// The operator.
@@ -222,7 +222,7 @@ pub struct OperatorCertificatePromoted<'a> {
     pub previous: String,
 }
 
-/// Alarm: an operator's code that was redeemed came again with another key: another person has it.
+/// Alarm: an operator's enrolment code that was redeemed before was sent with another key, so another person has the code.
 #[derive(Debug, Serialize)]
 pub struct OperatorCodeReused<'a> {
     /// The operator it was for.
@@ -237,7 +237,7 @@ pub struct OperatorCodeReused<'a> {
     pub peer: String,
 }
 
-/// Alarm: a user of the broker's host took an administrator's certificate for an hour.
+/// Alarm: a user of the broker's host got an administrator's certificate for an hour.
 #[derive(Debug, Serialize)]
 pub struct BreakGlassUsed<'a> {
     /// The actor: `host uid N`.
@@ -254,8 +254,8 @@ pub struct BreakGlassUsed<'a> {
     pub not_after: String,
 }
 
-/// A request of an operator was refused: its role or scope does not allow it, an object is not one that it may see, or it
-/// would take away the last admin.
+/// The broker refused a request of an operator: its role or scope does not allow it, the operator may not see an object of
+/// it, or it would take away the last admin.
 #[derive(Debug, Serialize)]
 pub struct OperatorDenied<'a> {
     /// The caller.
@@ -277,7 +277,7 @@ pub struct OperatorDenied<'a> {
     pub unrecorded: u64,
 }
 
-/// An operator was deleted, and its name reserved.
+/// An operator was deleted; its name stays reserved.
 #[derive(Debug, Serialize)]
 pub struct OperatorDeleted<'a> {
     /// The acting operator.
@@ -304,7 +304,7 @@ pub struct ApprovalKeyProposed<'a> {
     pub peer: Option<String>,
 }
 
-/// Another admin, or the broker's host, accepted the approval key of an operator.
+/// Another admin, or a user of the broker's host, accepted the approval key of an operator; from here on it counts.
 #[derive(Debug, Serialize)]
 pub struct ApprovalKeyAccepted<'a> {
     /// The operator that accepted it, or `host uid N`.
@@ -331,8 +331,8 @@ pub struct ApprovalKeysRemoved<'a> {
     pub keys: Vec<String>,
 }
 
-/// An operator began to read the ledger. Its further requests with the same filter get no entry, until a pause of five minutes
-/// or the end of an hour: [`LedgerReadingEnded`] has their number.
+/// An operator began to read the ledger; further requests with the same filter get no entry of their own, and
+/// `ledger.reading-ended` counts them. A reading ends after a pause of five minutes, or after an hour.
 #[derive(Debug, Serialize)]
 pub struct LedgerRead<'a> {
     /// The operator.
@@ -353,8 +353,8 @@ pub struct LedgerRead<'a> {
     pub limit: Option<usize>,
 }
 
-/// An operator's reading of the ledger ended, which had several requests with the same filter: the entry has their number and
-/// the times of the first and the last one.
+/// A reading of the ledger with more than one request ended: the entry has the filter, the number of requests, and the
+/// times of the first and the last one.
 #[derive(Debug, Serialize)]
 pub struct LedgerReadingEnded<'a> {
     /// The operator.
