@@ -1,9 +1,9 @@
 //! A third party verifies the vote of an operator, with an evidence bundle and a checkpoint key alone.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use keyward::crypto::{Ed25519Key, sha256};
+use keyward::crypto::{Digest, Ed25519Key};
 use keyward::evidence::{
     BundleParts, EntryPlace, EvidenceError, EvidenceRecord, EvidenceScope, EvidenceSubject, Signatures,
     Timeline, bundle, verify,
@@ -22,7 +22,7 @@ fn by_python(bundle: &[u8], key: &str) -> (bool, String) {
     let file = folder.path().join("bundle.zip");
     std::fs::write(&file, bundle).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/verify_evidence.py");
-    let output = Command::new(python_path()).arg(script).arg(PathBuf::from(&file)).arg(key).output().unwrap();
+    let output = Command::new(python_path()).arg(script).arg(&file).arg(key).output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     (output.status.success(), said)
 }
@@ -52,11 +52,14 @@ fn bundle_of(accepted: &Value, vote: &Value) -> (Vec<u8>, String) {
         .collect();
     // The entries before these are of no interest.
     let filler = DisclosedEntry { seq: 0, links: Vec::new(), ..entries[0].clone() };
-    let nodes = || (1..key_seq).map(|_| filler.node()).chain(entries.iter().map(DisclosedEntry::node));
+    let fillers = (1..key_seq).map(|_| filler.node());
+    let nodes: Vec<Digest> = fillers.chain(entries.iter().map(DisclosedEntry::node)).collect();
     let (mut tree, mut paths) =
         (Tree::new(), InclusionPaths::of(entries.iter().map(|entry| entry.seq).collect()));
-    nodes().for_each(|node| tree.append_node(node));
-    nodes().for_each(|node| paths.add(node));
+    for node in nodes {
+        tree.append_node(node);
+        paths.add(node);
+    }
     let places = [EntryPlace::Related, EntryPlace::Subject, EntryPlace::Subject];
     let paths = paths.finish().unwrap();
     let records: Vec<EvidenceRecord> = entries
