@@ -125,7 +125,7 @@ pub fn verify(bytes: &[u8], trusted: &NoteVerifier) -> Result<VerifiedEvidence, 
         Some(link) => complete(&scope, &link, &subject).map(|()| true)?,
         None => !subjects.is_empty() && subjects.iter().all(|one| one.is_complete),
     };
-    let signatures = signatures(&records)?;
+    let signatures = signatures(&records).map_err(EvidenceError::Signed)?;
     let entries = records.iter().filter(|record| record.place == EntryPlace::Subject).count();
     let related = records.iter().filter(|record| record.place == EntryPlace::Related).count();
     Ok(VerifiedEvidence { scope, entries, related, is_complete, subjects, signatures, checkpoint })

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::record::EvidenceRecord;
-use super::verify::EvidenceError;
 use crate::base::encoding::from_base64url;
 use crate::base::{ApprovalId, OperatorName};
 use crate::crypto::{p256_point, sha256, verify_p256};
@@ -86,13 +85,13 @@ struct Accepted {
 /// Verifies each signature of an operator in `records`, whose entries are proved to be in the ledger.
 ///
 /// # Errors
-/// [`EvidenceError::Signed`] for the first entry whose signature, key or request does not fit.
-pub(super) fn signatures(records: &[EvidenceRecord]) -> Result<Signatures, EvidenceError> {
+/// The first entry whose signature, key or request does not fit.
+pub(super) fn signatures(records: &[EvidenceRecord]) -> Result<Signatures, u64> {
     let by_seq: BTreeMap<u64, &EvidenceRecord> = records.iter().map(|record| (record.seq, record)).collect();
     let mut found = Signatures::default();
     for record in records {
         match checked(record, &by_seq) {
-            None => return Err(EvidenceError::Signed(record.seq)),
+            None => return Err(record.seq),
             Some(Checked::Verified) => found.verified = found.verified.saturating_add(1),
             Some(Checked::WithoutKey) => found.without_key = found.without_key.saturating_add(1),
             Some(Checked::Unsigned) => {}
