@@ -80,7 +80,7 @@ async fn change_of_a_role_is_recorded_with_the_role_before() {
     let broker = TestBroker::declared().await;
     join(&broker, "ann", &standing("auditor", None)).await;
     // When an operator gets another role and another scope, and then the scope of before
-    for (role, owner) in [("deployer", json!("payments")), ("approver", json!(null))] {
+    for (role, owner) in [("security", json!("payments")), ("approver", json!(null))] {
         let body = json!({ "role": role, "owner": owner }).to_string();
         let path = "/v1/operators/ann/role";
         let placed = broker.operator().put(path, "application/json", body.as_bytes()).await;
@@ -92,7 +92,7 @@ async fn change_of_a_role_is_recorded_with_the_role_before() {
         let event = &entries[at]["event"];
         (event["from"].clone(), event["role"].clone(), event["owner"].clone())
     };
-    assert_eq!(of(0), (json!({ "role": "auditor" }), json!("deployer"), json!("payments")));
-    let before = json!({ "role": "deployer", "owner": "payments" });
+    assert_eq!(of(0), (json!({ "role": "auditor" }), json!("security"), json!("payments")));
+    let before = json!({ "role": "security", "owner": "payments" });
     assert_eq!(of(1), (before, json!("approver"), json!(null)));
 }
