@@ -27,6 +27,7 @@ use crate::console::CommandFailure;
 use crate::crypto::{AeadKey, MacKey, ValueDigestKeys};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring};
+use crate::ledger::OpenReport;
 
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, DenialsBySource, Guesses, Limiter, Rate};
@@ -46,10 +47,11 @@ pub(crate) async fn assemble(
     on_lost_entries: OnLostEntries,
     duty: ServeMode,
 ) -> Result<(Services, ServeMode), CommandFailure> {
-    let options = store_options(config, environment, on_lost_entries)?;
+    let options = store_options(config, environment, on_lost_entries, duty)?;
     let opened = Store::open(&options, &keyring);
     let (store, report) = opened.map_err(|error| not_opened(config, error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
+    let duty = claimed(&report, duty);
     let (duty, alarms) = located(&store, config, environment, duty).await?;
     let (clock, entropy) = (&*environment.clock, &*environment.entropy);
     let founding = Founding { trust_domain: &config.trust_domain, clock, entropy };
@@ -114,6 +116,18 @@ pub(crate) async fn assemble(
         settings: settings(config),
     };
     Ok((services, duty))
+}
+
+/// The duty of a broker whose ledger was opened so: without a claim, it only reads.
+fn claimed(report: &OpenReport, wanted: ServeMode) -> ServeMode {
+    if report.is_claimed || wanted == ServeMode::ReadOnly {
+        return wanted;
+    }
+    tracing::error!(
+        code = %code::DATA_COPIED,
+        "the broker of another data directory has claimed the ledger in the database: this one is in read-only mode until `keyward adopt`"
+    );
+    ServeMode::ReadOnly
 }
 
 /// Builds the rooms for a verb that records; fails if the data are a copy that no order adopts.

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::duty::ServeMode;
 use super::environment::Environment;
 use super::ledger_place::ledger_place;
 use crate::base::{code, io_reason};
@@ -21,6 +22,7 @@ pub(crate) fn store_options(
     config: &Config,
     environment: &Environment,
     on_lost_entries: OnLostEntries,
+    duty: ServeMode,
 ) -> Result<StoreOptions, CommandFailure> {
     Ok(StoreOptions {
         data_dir: config.data_dir.clone(),
@@ -28,7 +30,7 @@ pub(crate) fn store_options(
         entropy: Arc::clone(&environment.entropy),
         segment_bytes: SEGMENT_BYTES,
         build: Build::Executable,
-        place: ledger_place(config, &environment.clock)?,
+        place: ledger_place(config, &environment.clock, duty)?,
         on_lost_entries,
     })
 }

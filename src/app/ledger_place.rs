@@ -4,22 +4,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::adoption::adoption;
+use super::duty::ServeMode;
 use super::secret_file::read_secret_file;
 use crate::base::{Clock, Sensitive, code};
 use crate::config::{Config, DatabaseSettings, LedgerEngine};
 use crate::console::CommandFailure;
-use crate::database::{DatabaseTarget, check_new_database};
+use crate::database::{BrokerDatabase, DatabaseTarget, check_new_database};
 use crate::pki::certificates_from_pem;
 use crate::store::{LedgerPlace, StoreError};
 
 /// The most bytes that are read of a password file.
 const PASSWORD_FILE_BYTES_MAX: usize = 1024;
 
-/// The place of the ledger.
+/// The place of the ledger, for a broker that wants `duty`. From a copy of its data directory, a ledger elsewhere is only
+/// read.
 ///
 /// # Errors
 /// [`CommandFailure`] if a file of the database's settings cannot be used.
-pub(crate) fn ledger_place(config: &Config, clock: &Arc<dyn Clock>) -> Result<LedgerPlace, CommandFailure> {
+pub(crate) fn ledger_place(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    duty: ServeMode,
+) -> Result<LedgerPlace, CommandFailure> {
     let (is_moving, has_segments) = (moving_to_files(config).exists(), has_segments(&config.data_dir));
     match &config.ledger.engine {
         LedgerEngine::Files if is_moving => Err(CommandFailure::new(code::LEDGER_NOT_MOVED)
@@ -33,7 +40,11 @@ pub(crate) fn ledger_place(config: &Config, clock: &Arc<dyn Clock>) -> Result<Le
             ))
         }
         LedgerEngine::Postgresql(settings) => {
-            Ok(LedgerPlace::Elsewhere(Arc::new(database_target(settings, clock)?)))
+            Ok(LedgerPlace::Elsewhere(Arc::new(BrokerDatabase {
+                target: database_target(settings, clock)?,
+                adopted: adoption(&config.data_dir).map(|order| order.lock),
+                is_read_only: duty == ServeMode::ReadOnly,
+            })))
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::data_dir::{keyring_path, store_options};
+use super::duty::ServeMode;
 use super::environment::Environment;
 use crate::broker::{SealingKeys, World, newest_sealing_keys, record_sealing_keys, sealing_keys};
 use crate::config::Config;
@@ -54,7 +55,7 @@ async fn reopened(
     store.keys_changed(keyring)?;
     store.close().await;
     drop(store);
-    let options = store_options(config, environment, OnLostEntries::Refuse)?;
+    let options = store_options(config, environment, OnLostEntries::Refuse, ServeMode::Full)?;
     let (store, report) = Store::open(&options, keyring)?;
     tracing::info!(?report, "the ledger is open under a new delta key");
     Ok(store)

@@ -11,12 +11,18 @@ pub(super) const VERSION_MIN: u32 = 15;
 
 /// Rights are asked for by name, so a missing schema is an error of its own.
 const FACTS: &str = "SELECT current_setting('server_version_num')::integer / 10000, \
-     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), \
+     (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user), \
      has_table_privilege('keyward.entries', 'SELECT') AND has_table_privilege('keyward.entries', 'INSERT') \
        AND has_table_privilege('keyward.head', 'SELECT') AND has_any_column_privilege('keyward.head', 'UPDATE'), \
      has_any_column_privilege('keyward.entries', 'UPDATE') OR has_table_privilege('keyward.entries', 'DELETE') \
        OR has_table_privilege('keyward.entries', 'TRUNCATE') OR has_table_privilege('keyward.head', 'DELETE') \
-       OR has_table_privilege('keyward.head', 'INSERT'), \
+       OR has_table_privilege('keyward.head', 'INSERT') OR has_table_privilege('keyward.head', 'TRUNCATE') \
+       OR has_table_privilege('keyward.entries', 'TRIGGER') OR has_table_privilege('keyward.head', 'TRIGGER') \
+       OR has_schema_privilege('keyward', 'CREATE') \
+       OR EXISTS (SELECT FROM pg_class WHERE oid IN ('keyward.entries'::regclass, 'keyward.head'::regclass) \
+         AND pg_has_role(relowner, 'MEMBER')) \
+       OR EXISTS (SELECT FROM pg_namespace WHERE nspname = 'keyward' AND pg_has_role(nspowner, 'MEMBER')) \
+       OR EXISTS (SELECT FROM pg_database WHERE datname = current_database() AND pg_has_role(datdba, 'MEMBER')), \
      pg_has_role('pg_read_all_stats', 'USAGE'), \
      (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')), \
      current_setting('synchronous_standby_names'), current_setting('fsync')";
@@ -57,7 +63,8 @@ pub(super) const fn is_replicated(standby_names: &str, replication: Replication)
 #[derive(Clone, Debug)]
 struct Facts {
     version: u32,
-    is_superuser: bool,
+    /// It is a superuser, or can make itself a member of other roles.
+    is_powerful: bool,
     has_rights: bool,
     has_excess: bool,
     sees_standbys: bool,
@@ -71,7 +78,7 @@ impl Facts {
         let text = |column: usize| row.try_get(column).ok().flatten();
         Some(Self {
             version: text(0)?.parse().ok()?,
-            is_superuser: text(1)? == "t",
+            is_powerful: text(1)? == "t",
             has_rights: text(2)? == "t",
             has_excess: text(3)? == "t",
             sees_standbys: text(4)? == "t",
@@ -85,10 +92,11 @@ impl Facts {
         if self.version < VERSION_MIN {
             return Err("the database server is older than PostgreSQL 15: upgrade it");
         }
-        if self.is_superuser || self.has_excess {
+        if self.is_powerful || self.has_excess {
             return Err(
-                "the broker's role can change or remove entries of the ledger: use a role that is no superuser and does not \
-                 own the schema, and grant its rights by `keyward ledger prepare`",
+                "the broker's role can change or remove entries of the ledger: use a role that is no superuser, has \
+                 no `CREATEROLE`, and neither is nor can become the owner of the schema or of the database, and grant its rights \
+                 by `keyward ledger prepare`",
             );
         }
         if !self.has_rights {
@@ -123,7 +131,7 @@ mod tests {
     fn each_fact_of_the_database_is_required() {
         let good = Facts {
             version: 15,
-            is_superuser: false,
+            is_powerful: false,
             has_rights: true,
             has_excess: false,
             sees_standbys: true,
@@ -137,7 +145,7 @@ mod tests {
         assert_eq!(single.judge(Replication::Optional), Ok(()));
         for (bad, named) in [
             (Facts { version: 14, ..good.clone() }, "older than PostgreSQL 15"),
-            (Facts { is_superuser: true, ..good.clone() }, "can change or remove"),
+            (Facts { is_powerful: true, ..good.clone() }, "can change or remove"),
             (Facts { has_excess: true, ..good.clone() }, "can change or remove"),
             (Facts { has_rights: false, ..good.clone() }, "lacks rights"),
             (Facts { standby_names: String::new(), ..good.clone() }, "not replicated"),

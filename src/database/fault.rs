@@ -10,13 +10,17 @@ pub enum DatabaseFault {
     #[error("{}", refusal(.0))]
     Refused(SqlStateCode),
     /// No server accepts a connection and writes.
-    #[error("no server of the database can be connected to and writes")]
+    #[error(
+        "no server in `hosts` of `[ledger]` accepts a connection and writes: check the servers, their network and `hosts`"
+    )]
     Unreachable,
     /// The TLS handshake failed.
-    #[error("the TLS handshake with the database failed: {}", .0.meaning())]
+    #[error("the TLS handshake with the database failed: {}; check the server's certificate, `hosts` and `ca_file` in `[ledger]`", .0.meaning())]
     Handshake(HandshakeFault),
     /// The TLS settings cannot be used.
-    #[error("the CA certificates of the database cannot be used")]
+    #[error(
+        "the CA certificates in `ca_file` of `[ledger]` cannot be used: store those that verify the database's servers"
+    )]
     Authorities,
     /// The server did not prove that it knows the password, bound to its certificate.
     #[error(
@@ -83,6 +87,16 @@ impl DatabaseFault {
         !["57P", "08", "25P03", "25P04", "XX"].iter().any(|start| state.as_str().starts_with(start))
     }
 
+    /// Whether the role lacks a right.
+    pub(super) fn is_without_right(&self) -> bool {
+        matches!(self, Self::Refused(state) if state.as_str() == "42501")
+    }
+
+    /// Whether a row of the same number is there already.
+    pub(super) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Refused(state) if state.as_str() == "23505")
+    }
+
     /// Whether the server's disk is full.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Refused(state) if state.as_str() == "53100")
@@ -92,14 +106,21 @@ impl DatabaseFault {
 fn refusal(state: &SqlStateCode) -> String {
     let state = state.as_str();
     let meaning = match state {
-        "28P01" | "28000" => "the database refuses the role or its password",
-        "3D000" => "the database does not exist at the server",
+        "28P01" | "28000" => {
+            "the database refuses the role or its password: check the role, its password file and `pg_hba.conf`"
+        }
+        "3D000" => {
+            "the database does not exist at the server: create it, or correct `database` in `[ledger]`"
+        }
         "3F000" | "42P01" | "42703" => {
             "the schema of the ledger is missing in the database: run `keyward ledger prepare`"
         }
         "42501" => "the role lacks a right in the database: run `keyward ledger prepare`",
+        "42704" => "the role of the broker does not exist at the database server: create it",
         "53100" => "the disk of the database server is full",
-        "53300" => "the database server has no free connection",
+        "53300" => {
+            "the database server has no free connection: raise `max_connections`, or the limit of the role"
+        }
         "55P03" => "another session holds the ledger's head",
         "25006" => "the database server accepts no writes: it is a standby, or set read-only",
         _ if state.starts_with("57P") => "the database server ends sessions: it stops, starts or recovers",
@@ -124,6 +145,7 @@ mod tests {
         for over in ["57P01", "08006", "25P03", "XX000"] {
             assert!(!refused(over).leaves_session(), "{over}");
         }
+        assert!(refused("23505").is_duplicate() && !refused("23503").is_duplicate());
         assert!(refused("53100").is_full() && !refused("53200").is_full());
     }
 }

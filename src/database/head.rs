@@ -20,6 +20,8 @@ pub(super) struct HeadRow {
     pub(super) writer: Option<[u8; 32]>,
     /// Where the ledger is continued.
     pub(super) state: HeadState,
+    /// The mark of the data directory whose broker has claimed the ledger; `None` until the first claim.
+    pub(super) owner: Option<u64>,
     /// The setting `synchronous_standby_names`.
     pub(super) standbys: String,
 }
@@ -39,7 +41,14 @@ impl EntryMark {
 impl HeadRow {
     /// Selects the row; a lock can follow.
     pub(super) const SELECT: &str = "SELECT format, coalesce(encode(ledger, 'hex'), ''), seq, encode(node, 'hex'), \
-         coalesce(encode(writer, 'hex'), ''), state, current_setting('synchronous_standby_names') FROM keyward.head";
+         coalesce(encode(writer, 'hex'), ''), state, current_setting('synchronous_standby_names'), \
+         coalesce(encode(owner, 'hex'), '') FROM keyward.head";
+
+    /// The mark of the data directory that claims have to be of. Before the first entry, and while the ledger is continued
+    /// in files, there is none.
+    pub(super) fn claimed_by(&self) -> Option<u64> {
+        self.owner.filter(|_| self.newest.seq > 0 && self.state == HeadState::Here)
+    }
 
     /// Reads the row.
     pub(super) fn read(rows: &[SimpleQueryRow]) -> Result<Self, DatabaseFault> {
@@ -54,6 +63,7 @@ impl HeadRow {
             )));
         }
         let ledger = |hex: &str| Some(LedgerId::from_bytes(from_hex(hex)?.try_into().ok()?));
+        let mark = |hex: &str| Some(u64::from_be_bytes(from_hex(hex)?.try_into().ok()?));
         let seq = text(2)?.parse().map_err(|_| unusable())?;
         let node = digest(text(3)?).ok_or_else(unusable)?;
         Ok(Self {
@@ -68,6 +78,10 @@ impl HeadRow {
                 .transpose()?,
             state: HeadState::of_number(text(5)?)?,
             standbys: text(6)?.to_owned(),
+            owner: Some(text(7)?)
+                .filter(|hex| !hex.is_empty())
+                .map(|hex| mark(hex).ok_or_else(unusable))
+                .transpose()?,
         })
     }
 }

@@ -3,7 +3,10 @@
 //! One row for each entry, in the stored form that files have too, and a row for the head. A batch is one transaction
 //! that locks the head. The texts of the server's errors are discarded; SQLSTATEs are kept.
 
+mod backend;
+mod broker_database;
 mod checks;
+mod claim;
 mod entries;
 mod fault;
 mod head;
@@ -20,9 +23,10 @@ mod trouble;
 mod worker;
 mod writer;
 
+pub use broker_database::BrokerDatabase;
 pub use entries::DatabaseEntries;
 pub use fault::{DatabaseFault, SqlStateCode};
-pub use log_use::LogUse;
+pub use log_use::{Claimant, LogUse};
 pub use postgres_log::PostgresLog;
 pub use prepared::{check_new_database, prepare_database};
 pub use target::DatabaseTarget;

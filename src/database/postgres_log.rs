@@ -1,21 +1,22 @@
 use std::io;
 use std::sync::Arc;
 
+use super::claim::{Claim, ClaimOutcome};
 use super::fault::DatabaseFault;
 use super::head::EntryMark;
-use super::log_use::LogUse;
+use super::log_use::{Claimant, LogUse};
 use super::reader::{HOLDER, PostgresReader, READ_OF_COMMAND, READ_OF_REQUEST, Reading, entry_of};
 use super::rows::{BatchRows, EntryRow};
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
 use super::worker::Worker;
-use super::writer::{Claim, Writer};
+use super::writer::Writer;
+use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, DELTA_BYTES_MAX};
 use crate::crypto::Digest;
 use crate::ledger::{
     BatchId, BatchNeed, Entry, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError, Replay,
     VerifyError,
 };
-use crate::store::OpenLog;
 
 /// A log in PostgreSQL: one row for each entry, and a row for the head, whose lock orders the batches.
 ///
@@ -26,6 +27,9 @@ pub struct PostgresLog {
     writer: Worker<Writer>,
     reader: Arc<Worker<Reading>>,
     purpose: LogUse,
+    claimant: Claimant,
+    is_claimed: bool,
+    is_closed: bool,
 }
 
 impl PostgresLog {
@@ -33,25 +37,26 @@ impl PostgresLog {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn new(target: DatabaseTarget, purpose: LogUse) -> io::Result<Self> {
+    pub fn new(target: DatabaseTarget, purpose: LogUse, claimant: Claimant) -> io::Result<Self> {
         let limit = match purpose {
-            LogUse::Serve => READ_OF_REQUEST,
+            LogUse::Serve | LogUse::Look => READ_OF_REQUEST,
             LogUse::TakeBack | LogUse::MoveAway => READ_OF_COMMAND,
         };
         let reader = Worker::start("ledger-reads", Reading::new(target.clone(), limit))?;
         let writer = Worker::start("ledger-writes", Writer::new(target))?;
-        Ok(Self { writer, reader: Arc::new(reader), purpose })
+        let reader = Arc::new(reader);
+        Ok(Self { writer, reader, purpose, claimant, is_claimed: false, is_closed: false })
+    }
+
+    /// Whether a close in good order is durable, at the standbys too.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     fn page(&self, from: u64, through: u64) -> Result<Vec<EntryRow>, VerifyError> {
         let asked = self.writer.ask(move |runtime, writer| runtime.block_on(writer.page(from, through)));
         asked.unwrap_or(Err(DatabaseFault::Lost)).map_err(unreadable)
-    }
-}
-
-impl OpenLog for DatabaseTarget {
-    fn open_log(&self) -> io::Result<Box<dyn Log>> {
-        Ok(Box::new(PostgresLog::new(self.clone(), LogUse::Serve)?))
     }
 }
 
@@ -62,13 +67,21 @@ fn gone<T>() -> Result<T, Trouble> {
 
 impl Log for PostgresLog {
     fn claim(&mut self, context: LogContext) -> Result<(), OpenError> {
-        let claim = Claim { ledger: context.ledger, writer: context.writer_session(), purpose: self.purpose };
+        let (purpose, claimant) = (self.purpose, self.claimant);
+        let claim = Claim { ledger: context.ledger, writer: context.writer_session(), purpose, claimant };
         let closing = context.closing.clone();
         let claimed = self.writer.ask(move |runtime, writer| runtime.block_on(writer.claim(claim, closing)));
         match claimed.unwrap_or(Err(DatabaseFault::Lost)) {
-            Ok(_) => Ok(()),
+            Ok(outcome) => {
+                self.is_claimed = outcome == ClaimOutcome::Claimed;
+                Ok(())
+            }
             Err(fault) => Err(unreadable(fault).into()),
         }
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.is_claimed
     }
 
     fn stored(&self, seq: u64) -> Result<Option<Entry>, VerifyError> {
@@ -79,7 +92,7 @@ impl Log for PostgresLog {
     fn replay(&mut self, replay: &mut Replay<'_>) -> Result<LogReport, OpenError> {
         let newest = self.writer.ask(|_, writer| writer.seen()).unwrap_or(EntryMark::NONE);
         let mut next = replay.head().seq.saturating_add(1);
-        let mut batch = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0_usize);
         while next <= newest.seq {
             let rows = self.page(next, newest.seq)?;
             if rows.is_empty() {
@@ -88,21 +101,31 @@ impl Log for PostgresLog {
             for row in rows {
                 let entry = entry_of(&row, next).map_err(|what| damaged(next, what))?;
                 next = next.saturating_add(1);
-                let is_last = entry.batch.is_last;
+                let (seq, is_last) = (entry.seq, entry.batch.is_last);
+                // Before it is taken in.
                 if is_last && next > newest.seq && entry.node() != newest.node {
-                    return Err(damaged(entry.seq, "the head of the ledger names another entry").into());
+                    return Err(damaged(seq, OTHER_HEAD).into());
                 }
                 batch.push(entry);
+                bytes = bytes.saturating_add(row.stored.len());
+                if batch.len() > BATCH_ENTRIES_MAX || bytes > HELD_BYTES_MAX {
+                    return Err(damaged(seq, "the group commit that it belongs to is larger than any").into());
+                }
                 if is_last {
                     let checked = replay.check(std::mem::take(&mut batch), HOLDER)?;
                     replay.take(checked)?;
+                    bytes = 0;
                 }
             }
         }
-        if batch.is_empty() {
+        if !batch.is_empty() {
+            return Err(damaged(newest.seq, "the group commit that it belongs to is not whole").into());
+        }
+        // Also after a snapshot that has everything, when no row was read.
+        if replay.head().seq == newest.seq && replay.node() == newest.node {
             return Ok(LogReport::default());
         }
-        Err(damaged(newest.seq, "the group commit that it belongs to is not whole").into())
+        Err(damaged(newest.seq, OTHER_HEAD).into())
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {
@@ -111,6 +134,9 @@ impl Log for PostgresLog {
 
     /// Nobody else writes, so there is never an entry of others.
     fn begin(&mut self, _after: u64, _need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
+        if !self.is_claimed {
+            return Err(LogFailure::Failing(NOT_CLAIMED.to_owned()));
+        }
         let begun = self.writer.ask(|runtime, writer| runtime.block_on(writer.begin()));
         begun.unwrap_or_else(gone)?;
         Ok(Vec::new())
@@ -139,6 +165,9 @@ impl Log for PostgresLog {
     }
 
     fn idle(&mut self, _after: u64) -> Result<Vec<Entry>, LogFailure> {
+        if !self.is_claimed {
+            return Ok(Vec::new());
+        }
         let probed = self.writer.ask(|runtime, writer| runtime.block_on(writer.probe()));
         probed.unwrap_or_else(gone)?;
         Ok(Vec::new())
@@ -151,11 +180,21 @@ impl Log for PostgresLog {
 
     fn close(&mut self, _head: Head, _node: Digest) {
         let closed = self.writer.ask(|runtime, writer| runtime.block_on(writer.close()));
-        if let Err(fault) = closed.unwrap_or(Err(DatabaseFault::Lost)) {
-            tracing::warn!(%fault, "the ledger could not be marked as closed in the database");
+        match closed.unwrap_or(Err(DatabaseFault::Lost)) {
+            Ok(()) => self.is_closed = self.is_claimed,
+            Err(fault) => {
+                tracing::warn!(%fault, "the ledger could not be marked as closed in the database");
+            }
         }
     }
 }
+
+/// Most bytes of one group commit: it accepts no further entry from `BATCH_BYTES_MAX` on, and an entry has an event, its
+/// keys and links beside its state change.
+const HELD_BYTES_MAX: usize = BATCH_BYTES_MAX + 2 * DELTA_BYTES_MAX;
+
+const OTHER_HEAD: &str = "the head of the ledger names another entry";
+const NOT_CLAIMED: &str = "the ledger was opened for reading only";
 
 fn unreadable(fault: DatabaseFault) -> VerifyError {
     VerifyError::Database(fault.to_string())

@@ -4,6 +4,7 @@ use tokio::time::{error::Elapsed, sleep, timeout};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, SimpleQueryMessage, SimpleQueryRow};
 
+use super::backend::Backend;
 use super::fault::DatabaseFault;
 use super::line::Line;
 use super::target::DatabaseTarget;
@@ -15,6 +16,7 @@ use crate::ledger::Closing;
 pub(super) struct Session {
     client: Client,
     line: Line,
+    backend: Backend,
     is_broken: bool,
 }
 
@@ -31,7 +33,7 @@ pub(super) enum CommitOutcome {
 }
 
 /// Longest wait for the answer to a statement that is no COMMIT.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// How long the standbys' positions may be behind that of the primary after a COMMIT that they have: other sessions
 /// write too.
@@ -43,6 +45,23 @@ const NEWEST: &str = "pg_current_wal_flush_lsn()";
 /// How long a close waits for a COMMIT.
 const CLOSE: Duration = Duration::from_secs(5);
 const CLOSE_EVERY: Duration = Duration::from_millis(100);
+
+/// How often another session asks whether the server still executes a COMMIT.
+const COMMIT_CHECKED_EVERY: Duration = Duration::from_secs(10);
+
+/// Ends when the server does not execute the statement of `backend` any more: the answer is late, or will not come. A
+/// server that cannot be asked says nothing of it.
+async fn no_longer_executed(backend: Backend, target: &DatabaseTarget) {
+    loop {
+        sleep(COMMIT_CHECKED_EVERY).await;
+        if let Ok(mut other) = Session::open(target).await
+            && other.send(&backend.select_busy()).await.is_ok_and(|rows| rows.is_empty())
+        {
+            tracing::warn!("the answer of the database to a commit is overdue: its outcome is looked up");
+            return;
+        }
+    }
+}
 
 /// Ends some seconds after the ledger began to close.
 async fn given_up(closing: &Closing) {
@@ -67,20 +86,28 @@ fn at_standbys(wanted: &str) -> String {
 /// A role and a database have settings of their own, which could shorten a wait or turn off what the ledger relies on.
 /// A transaction that stays open for longer than 10 s is ended by the server: its node is paused or gone, and others
 /// wait for the head. No timeout of the server ends a COMMIT that waits for a standby. The server finds out within half
-/// a minute that the machine of a broker is gone, and frees the ledger.
+/// a minute that the machine of a broker is gone, also when it waits for a sign of what it has sent, and frees the ledger.
 const SETUP: &str = "SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0; SET lock_timeout = '10s'; \
      SET idle_in_transaction_session_timeout = '10s'; SET synchronous_commit = on; \
      SET client_min_messages = warning; \
      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+     SET tcp_user_timeout = 25000; \
      SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
 
 impl Session {
     /// Logs in.
     pub(super) async fn open(target: &DatabaseTarget) -> Result<Self, DatabaseFault> {
         let (client, line) = target.log_in().await?;
-        let mut session = Self { client, line, is_broken: false };
-        session.send(SETUP).await?;
+        let backend = Backend::default();
+        let mut session = Self { client, line, backend, is_broken: false };
+        let rows = session.send(&format!("{SETUP}; {}", Backend::SELECT)).await?;
+        session.backend = Backend::read(&rows)?;
         Ok(session)
+    }
+
+    /// The server's process.
+    pub(super) const fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// Whether requests can still be sent.
@@ -124,17 +151,19 @@ impl Session {
     /// The server ends the wait of a COMMIT when its list of standbys is emptied, and answers as ever. So where a standby
     /// is required, the standbys' own positions are asked for.
     ///
-    /// A close gives up waiting after some seconds, and nothing is acknowledged: the server goes on waiting.
-    pub(super) async fn commit(&mut self, replication: Replication, closing: &Closing) -> CommitOutcome {
-        let Self { client, line, .. } = self;
+    /// A close gives up waiting after some seconds, and nothing is acknowledged: the server goes on waiting. While a
+    /// connection gives no answer, a second one asks whether the server still waits.
+    pub(super) async fn commit(&mut self, target: &DatabaseTarget, closing: &Closing) -> CommitOutcome {
+        let Self { client, line, backend, .. } = self;
         line.take_warned();
         let answered = tokio::select! {
             biased;
             answered = line.drive(client.simple_query("COMMIT")) => answered,
             () = given_up(closing) => Err(DatabaseFault::Slow),
+            () = no_longer_executed(*backend, target) => Err(DatabaseFault::Slow),
         };
         if answered.is_ok() && !line.take_warned() {
-            match replication {
+            match target.replication {
                 Replication::Optional => return CommitOutcome::Committed,
                 Replication::Required if self.is_at_standbys().await => return CommitOutcome::Committed,
                 Replication::Required => {}
@@ -145,7 +174,7 @@ impl Session {
     }
 
     /// Whether synchronous standbys have on their disks what is on the primary's now, or have it soon.
-    async fn is_at_standbys(&mut self) -> bool {
+    pub(super) async fn is_at_standbys(&mut self) -> bool {
         let waited = Stopwatch::start();
         let mut position: Option<String> = None;
         loop {

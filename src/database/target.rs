@@ -40,10 +40,13 @@ pub struct DatabaseTarget {
 const CONNECT: Duration = Duration::from_secs(2);
 /// Longest wait for a login at one server.
 const LOGIN: Duration = Duration::from_secs(4);
-/// After so long without an answer to a probe of the connection, it is lost: 10 s, and 3 probes 5 s apart.
+/// After so long without an answer to a probe of an idle connection, it is lost: 10 s, and 3 probes 5 s apart.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
+/// After so long without a sign that the server has received what was sent, the connection is lost. Without this limit the
+/// kernel sends it again for a quarter of an hour.
+const UNRECEIVED: Duration = Duration::from_secs(25);
 
 impl DatabaseTarget {
     /// Logs in at the first server that accepts writes. The one that did so last is asked first, and a server that does
@@ -77,6 +80,7 @@ impl DatabaseTarget {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         config.connect_timeout(CONNECT).keepalives(true).keepalives_idle(KEEPALIVE);
         config.keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_PROBES);
+        config.tcp_user_timeout(UNRECEIVED);
         let login = config.connect(tls).await;
         let (client, mut connection) = login.map_err(|error| DatabaseFault::of_login(&error))?;
         let line = Line::new(Box::new(move |cx: &mut Context<'_>| connection.poll_message(cx)));

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 
+use super::backend::Backend;
 use super::checks::{NOT_REPLICATED, check, is_replicated};
+use super::claim::{Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
 use super::log_use::LogUse;
@@ -13,6 +15,7 @@ use super::target::DatabaseTarget;
 use super::trouble::Trouble;
 use crate::base::encoding::hex;
 use crate::base::{LedgerId, Stopwatch};
+use crate::config::Replication;
 use crate::ledger::Closing;
 
 /// The writer's side of the database. One writer session may write at a time: the head row names it, so that one which
@@ -21,19 +24,11 @@ pub(super) struct Writer {
     target: DatabaseTarget,
     session: Option<Session>,
     claim: Option<Claim>,
+    /// The server's process that held the lock of the ledger last.
+    holder: Option<Backend>,
     closing: Closing,
     /// The newest entry that this writer knows of. The head never goes back behind it.
     seen: EntryMark,
-}
-
-/// What this writer is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Claim {
-    pub(super) ledger: LedgerId,
-    /// The salt of the writer session.
-    pub(super) writer: [u8; 32],
-    /// What the log is opened for.
-    pub(super) purpose: LogUse,
 }
 
 /// How long a start waits for the session of a broker that has just ended.
@@ -41,7 +36,7 @@ const CLAIM: Duration = Duration::from_secs(10);
 const CLAIM_EVERY: Duration = Duration::from_millis(100);
 /// Pause between two attempts to look up a batch.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
-/// Longest wait of a close.
+/// Longest wait of a broker's close.
 const CLOSE: Duration = Duration::from_secs(5);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
@@ -57,15 +52,25 @@ const INSERT: &str = "WITH moved AS (UPDATE keyward.head SET seq = $3, node = $4
 impl Writer {
     pub(super) fn new(target: DatabaseTarget) -> Self {
         let closing = Closing::default();
-        Self { target, session: None, claim: None, closing, seen: EntryMark::NONE }
+        Self { target, session: None, claim: None, holder: None, closing, seen: EntryMark::NONE }
     }
 
     /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
-    pub(super) async fn claim(&mut self, claim: Claim, closing: Closing) -> Result<(), DatabaseFault> {
+    ///
+    /// For read-only mode, and for a copy of a data directory, nothing is claimed or changed.
+    pub(super) async fn claim(
+        &mut self,
+        claim: Claim,
+        closing: Closing,
+    ) -> Result<ClaimOutcome, DatabaseFault> {
         self.closing = closing;
         let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
         let mut session = Session::open(&self.target).await?;
         check(&mut session, self.target.replication).await?;
+        let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+        if claim.purpose == LogUse::Look || !claim.claimant.may_claim(head.claimed_by()) {
+            return self.look(session, claim).await;
+        }
         let waited = Stopwatch::start();
         while !lock(&mut session, claim.ledger).await? {
             if waited.elapsed() > CLAIM {
@@ -73,25 +78,42 @@ impl Writer {
             }
             sleep(CLAIM_EVERY).await;
         }
+        self.holder = Some(session.backend());
         let head = lock_head(&mut session).await?;
-        // An interrupted `keyward init` has left nothing but its id.
-        if head.newest.seq > 0 && head.ledger.is_some_and(|ledger| ledger != claim.ledger) {
-            return unusable("the database holds the ledger of another broker");
+        if !claim.claimant.may_claim(head.claimed_by()) {
+            return unusable("another broker has claimed the ledger in the database: stop one of the two");
         }
-        let state = match claim.purpose.begins_with(head.state, head.newest.seq) {
-            Ok(state) => state.number(),
-            Err(why) => return unusable(why),
-        };
+        let state = state_for(claim, &head)?.number();
         let (ledger, writer) = (hex(claim.ledger.as_bytes()), hex(&claim.writer));
+        let owner = hex(&claim.claimant.lock.to_be_bytes());
         let claimed = format!(
-            "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), state = {state}"
+            "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), \
+             owner = decode('{owner}', 'hex'), state = {state}"
         );
         session.send(&claimed).await?;
-        if session.commit(self.target.replication, &self.closing).await == CommitOutcome::Unknown {
-            return Err(DatabaseFault::Lost);
-        }
+        confirm(&mut session, &self.target, &self.closing).await?;
         (self.session, self.claim, self.seen) = (Some(session), Some(claim), head.newest);
-        Ok(())
+        Ok(ClaimOutcome::Claimed)
+    }
+
+    /// Opens the ledger for reading. Entries that no standby has could be lost in a failover, so they are not shown.
+    async fn look(&mut self, mut session: Session, claim: Claim) -> Result<ClaimOutcome, DatabaseFault> {
+        let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
+        if matches!(claim.purpose, LogUse::TakeBack | LogUse::MoveAway) {
+            return unusable(
+                "the broker of another data directory has claimed the ledger in the database: if no other broker will serve \
+                 these data again, run `keyward adopt`, start the broker once, and repeat the move",
+            );
+        }
+        let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+        state_for(claim, &head)?;
+        if self.target.replication == Replication::Required && !session.is_at_standbys().await {
+            return unusable(
+                "no synchronous standby has the newest entries of the ledger yet: connect the standbys, and start again",
+            );
+        }
+        (self.session, self.seen) = (Some(session), head.newest);
+        Ok(ClaimOutcome::ReadOnly)
     }
 
     /// The newest entry.
@@ -139,7 +161,6 @@ impl Writer {
         let lost = || Trouble::Again(DatabaseFault::Lost);
         let claim = self.claim.ok_or_else(lost)?;
         let session = self.session.as_mut().filter(|session| session.is_usable()).ok_or_else(lost)?;
-        let (replication, closing) = (self.target.replication, self.closing.clone());
         let (seq, before) = (row_number(last.seq), row_number(self.seen.seq));
         let (node, writer) = (last.node.as_bytes().as_slice(), claim.writer.as_slice());
         let inserted = session
@@ -158,6 +179,8 @@ impl Writer {
         let inserted = match inserted {
             Ok(rows) if rows == batch.seqs.len() as u64 => Ok(()),
             Ok(_) => Err(Trouble::Stop(ANOTHER_WRITER.to_owned())),
+            // A row beyond the head is none that this ledger has written.
+            Err(fault) if fault.is_duplicate() => Err(Trouble::Stop(BEYOND_THE_HEAD.to_owned())),
             // No COMMIT was sent: the server drops what it has of the batch.
             Err(fault) => Err(fault.into()),
         };
@@ -165,7 +188,7 @@ impl Writer {
             session.roll_back().await;
             return inserted;
         }
-        match session.commit(replication, &closing).await {
+        match session.commit(&self.target, &self.closing).await {
             CommitOutcome::Committed => {
                 self.seen = last;
                 Ok(())
@@ -204,11 +227,11 @@ impl Writer {
             self.release().await;
             return Err(trouble);
         }
-        let (replication, closing) = (self.target.replication, self.closing.clone());
+        let (target, closing) = (self.target.clone(), self.closing.clone());
         let session = self.session().await?;
         let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
-        if session.commit(replication, &closing).await == CommitOutcome::Unknown {
+        if session.commit(&target, &closing).await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
         if found.is_none() && head.newest != self.seen {
@@ -221,28 +244,38 @@ impl Writer {
     /// A write without an entry.
     pub(super) async fn probe(&mut self) -> Result<(), Trouble> {
         self.begin().await?;
-        let (replication, closing) = (self.target.replication, self.closing.clone());
+        let (target, closing) = (self.target.clone(), self.closing.clone());
         let session = self.session().await?;
         if let Err(fault) = session.send(CONFIRM).await {
             session.roll_back().await;
             return Err(fault.into());
         }
-        match session.commit(replication, &closing).await {
+        match session.commit(&target, &closing).await {
             CommitOutcome::Committed => Ok(()),
             CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
         }
     }
 
-    /// Notes that the ledger is closed in good order, unless the database does not answer, and where it is continued.
+    /// Notes that the ledger is closed in good order, and where it is continued. A broker does so unless the database
+    /// does not answer; the end of a move is committed like an entry, because data are put aside after it.
     pub(super) async fn close(&mut self) -> Result<(), DatabaseFault> {
-        let (Some(claim), Some(session)) = (self.claim.take(), &mut self.session) else { return Ok(()) };
+        let (Some(claim), Some(mut session)) = (self.claim.take(), self.session.take()) else {
+            return Ok(());
+        };
         let (writer, state) = (hex(&claim.writer), claim.purpose.ends_with().number());
         let closed = format!(
             "UPDATE keyward.head SET writer = NULL, state = {state} WHERE writer = decode('{writer}', 'hex')"
         );
-        let closed = tokio::time::timeout(CLOSE, session.send(&closed)).await;
-        self.session = None;
-        closed.unwrap_or(Err(DatabaseFault::Slow)).map(drop)
+        if matches!(claim.purpose, LogUse::Serve | LogUse::Look) {
+            let closed = timeout(CLOSE, session.send(&closed)).await;
+            return closed.unwrap_or(Err(DatabaseFault::Slow)).map(drop);
+        }
+        let head = lock_head(&mut session).await?;
+        if head.writer != Some(claim.writer) || head.newest != self.seen {
+            return Err(DatabaseFault::Unusable(ANOTHER_WRITER.to_owned()));
+        }
+        session.send(&closed).await?;
+        confirm(&mut session, &self.target, &self.closing).await
     }
 
     /// A session that holds the lock of the ledger.
@@ -251,19 +284,32 @@ impl Writer {
         if !is_usable {
             self.session = None;
             let mut session = Session::open(&self.target).await?;
-            if let Some(claim) = self.claim
-                && !lock(&mut session, claim.ledger).await?
-            {
-                let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
-                if head.writer != Some(claim.writer) {
-                    return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
-                }
-                let why = "the server has not noticed yet that the broker's former session has ended";
-                return Err(Trouble::Again(DatabaseFault::Unusable(why.to_owned())));
+            if let Some(claim) = self.claim {
+                self.lock_again(&mut session, claim).await?;
             }
             self.session = Some(session);
         }
         self.session.as_mut().ok_or(Trouble::Again(DatabaseFault::Lost))
+    }
+
+    /// Takes the lock of the ledger for a new session. The server may not have noticed that the former one has ended: where
+    /// its connection hangs, it never would.
+    async fn lock_again(&mut self, session: &mut Session, claim: Claim) -> Result<(), Trouble> {
+        let mut is_locked = lock(session, claim.ledger).await?;
+        if !is_locked && let Some(former) = self.holder {
+            session.send(&former.end_idle()).await?;
+            is_locked = lock(session, claim.ledger).await?;
+        }
+        if is_locked {
+            self.holder = Some(session.backend());
+            return Ok(());
+        }
+        let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+        if head.writer != Some(claim.writer) {
+            return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+        }
+        let why = "the server has not noticed yet that the broker's former session has ended";
+        Err(Trouble::Again(DatabaseFault::Unusable(why.to_owned())))
     }
 
     /// Refuses a head that is not the continuation of what this writer knows.
@@ -290,6 +336,8 @@ impl Writer {
     }
 }
 
+const BEYOND_THE_HEAD: &str =
+    "the database has an entry after the head of the ledger, which the broker has not written";
 const ANOTHER_WRITER: &str = "another broker has taken over the ledger in the database";
 
 /// Takes the lock that tells a running broker from one that has ended. The session holds it to its end.

@@ -40,6 +40,8 @@ pub struct OpenReport {
     pub resumed_after: Option<u64>,
     /// An entry that a snapshot is as of, and that is gone.
     pub lost: Option<u64>,
+    /// Whether this process may write; otherwise nothing can be appended.
+    pub is_claimed: bool,
 }
 
 /// The receiver of entries with decrypted state changes.
@@ -103,6 +105,7 @@ impl Ledger {
             torn: found.torn,
             resumed_after,
             lost,
+            is_claimed: log.is_claimed(),
         };
         let shared = Arc::new(LedgerShared::new(head, history.tree().clone()));
         shared.free_bytes_are(log.free_bytes());

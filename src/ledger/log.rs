@@ -138,6 +138,11 @@ pub trait Log: Send + fmt::Debug {
     /// [`OpenError::InUse`] when the log has one writer at a time, and there is another one.
     fn claim(&mut self, context: LogContext) -> Result<(), OpenError>;
 
+    /// Whether the claim gives this process the right to write. Without it, the log is only read.
+    fn is_claimed(&self) -> bool {
+        true
+    }
+
     /// The entry `seq` as it is stored, or nothing; asked before [`Log::replay`].
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use super::follower::Follower;
 use super::history::{Head, LedgerHistory};
 use super::keys::{DeltaKeys, OpenedEntry};
 use crate::base::LedgerId;
+use crate::crypto::Digest;
 
 /// Takes in what is in a log when it is opened: nothing that was altered, left out or put in gets past it.
 #[derive(Debug)]
@@ -34,6 +35,12 @@ impl Replay<'_> {
     #[must_use]
     pub const fn head(&self) -> Head {
         self.history.head()
+    }
+
+    /// The node of that entry; zeros before the first one.
+    #[must_use]
+    pub const fn node(&self) -> Digest {
+        self.history.node()
     }
 
     /// Checks all of a batch, which `holder` holds, and takes in nothing of it.

@@ -93,7 +93,7 @@ impl LedgerWriter {
             }
             Err(LogFailure::NoSpace) => writer.trouble.no_space = true,
             Err(LogFailure::Failing(why)) => {
-                tracing::error!(%why, "a probe write to the ledger failed: look at its disk");
+                tracing::error!(%why, "a probe write to the ledger failed: check the data disk, or the database of the ledger");
                 writer.trouble.failing = true;
             }
             Err(LogFailure::Stopped(why)) => writer.stop(&why),
@@ -180,7 +180,7 @@ impl LedgerWriter {
                 AppendError::NoSpace
             }
             LogFailure::Failing(why) => {
-                tracing::error!(%why, "a write to the ledger failed, and wrote nothing: look at its disk");
+                tracing::error!(%why, "a write to the ledger failed, and wrote nothing: check the data disk, or the database of the ledger");
                 self.trouble.failing = true;
                 AppendError::Unwritten
             }

@@ -12,12 +12,12 @@ use crate::base::code;
 use crate::cli::{LedgerDestination, LedgerMoveArgs};
 use crate::config::Config;
 use crate::console::{CommandFailure, Console};
-use crate::database::{DatabaseEntries, DatabaseTarget, LogUse, PostgresLog};
+use crate::database::{Claimant, DatabaseEntries, DatabaseTarget, LogUse, PostgresLog};
 use crate::ledger::{
     Copied, CopyError, CopyOptions, FileLog, HostLayer, OpenError, RESERVE_BYTES, SEGMENT_BYTES,
     copy_entries, lock_file,
 };
-use crate::store::{StoreError, delta_keys};
+use crate::store::{StoreError, delta_keys, lock_mark};
 use crate::wire::LedgerMovedOutput;
 
 /// `keyward ledger move`
@@ -30,15 +30,17 @@ pub fn move_ledger(args: &LedgerMoveArgs, console: &Console) -> Result<(), Comma
     let target = database_target(configured_database(&config)?, &environment.clock)?;
     let lock = lock_file(&config.data_dir.join("lock"));
     let lock = lock.map_err(|error| CommandFailure::of_file(&config.data_dir, &error))?;
-    if lock.is_none() {
+    let Some(lock) = lock else {
         return Err(CommandFailure::new(code::DATA_DIR_IN_USE).mended_by("stop the broker first"));
-    }
+    };
+    let metadata = lock.metadata().map_err(|error| CommandFailure::of_file(&config.data_dir, &error))?;
+    let claimant = Claimant { lock: lock_mark(&metadata), is_adopted: false };
     let keyring = open_keyring(&config)?;
     let (ledger, keys) = (keyring.ledger(), Arc::new(delta_keys(&keyring)?));
     let options = CopyOptions { ledger, keys, entropy: Arc::clone(&environment.entropy) };
     let moved = match args.to {
-        LedgerDestination::Postgresql => to_database(&config, target, &options),
-        LedgerDestination::Files => to_files(&config, target, &options),
+        LedgerDestination::Postgresql => to_database(&config, target, claimant, &options),
+        LedgerDestination::Files => to_files(&config, target, claimant, &options),
     };
     let MovedLedger { copied, kept } = give_to_broker(&config, moved)?;
     tell(args.to, copied, kept, console);
@@ -54,6 +56,7 @@ struct MovedLedger {
 fn to_database(
     config: &Config,
     target: DatabaseTarget,
+    claimant: Claimant,
     options: &CopyOptions,
 ) -> Result<MovedLedger, CommandFailure> {
     let dir = config.data_dir.join("ledger");
@@ -71,8 +74,11 @@ fn to_database(
     // Known before anything is copied: what cannot be put aside would be a second ledger.
     let kept = free_name(&config.data_dir)?;
     let mut source = FileLog::new(Arc::new(HostLayer::existing(&dir)), SEGMENT_BYTES, RESERVE_BYTES);
-    let mut destination = PostgresLog::new(target, LogUse::TakeBack).map_err(no_thread)?;
+    let mut destination = PostgresLog::new(target, LogUse::TakeBack, claimant).map_err(no_thread)?;
     let copied = copy_entries(options, &mut source, &mut destination).map_err(not_moved)?;
+    if !destination.is_closed() {
+        return Err(not_closed());
+    }
     // One step: until it is done, the files are the ledger, and the move can be repeated.
     let renamed = fs::rename(&dir, &kept).and_then(|()| sync_directory(&config.data_dir));
     renamed.map_err(|error| CommandFailure::of_file(&kept, &error))?;
@@ -84,6 +90,7 @@ fn to_database(
 fn to_files(
     config: &Config,
     target: DatabaseTarget,
+    claimant: Claimant,
     options: &CopyOptions,
 ) -> Result<MovedLedger, CommandFailure> {
     let dir = config.data_dir.join("ledger");
@@ -99,18 +106,21 @@ fn to_files(
     marked.map_err(|error| CommandFailure::of_file(&under_way, &error))?;
     let layer = HostLayer::open(&dir).map_err(StoreError::Ledger)?;
     let mut destination = FileLog::new(Arc::new(layer), SEGMENT_BYTES, RESERVE_BYTES);
-    let mut source = PostgresLog::new(target.clone(), LogUse::MoveAway).map_err(no_thread)?;
+    let mut source = PostgresLog::new(target, LogUse::MoveAway, claimant).map_err(no_thread)?;
     let copied = copy_entries(options, &mut source, &mut destination).map_err(not_moved)?;
-    drop(source);
     // Both would be continued otherwise.
-    let left = DatabaseEntries::open(target);
-    if left.is_ok_and(|left| left.is_moved()) {
-        let ended = fs::remove_file(&under_way).and_then(|()| sync_directory(&config.data_dir));
-        ended.map_err(|error| CommandFailure::of_file(&under_way, &error))?;
-        return Ok(MovedLedger { copied, kept: None });
+    if !source.is_closed() {
+        return Err(not_closed());
     }
-    let why = "the entries are copied, but the database does not say so yet: it did not answer in time";
-    Err(CommandFailure::new(code::LEDGER_NOT_MOVED).because(why))
+    let ended = fs::remove_file(&under_way).and_then(|()| sync_directory(&config.data_dir));
+    ended.map_err(|error| CommandFailure::of_file(&under_way, &error))?;
+    Ok(MovedLedger { copied, kept: None })
+}
+
+fn not_closed() -> CommandFailure {
+    CommandFailure::new(code::LEDGER_NOT_MOVED)
+        .because("the entries are copied, but the database has not confirmed the end of the move")
+        .mended_by("check the database and its standbys, and repeat the command")
 }
 
 /// A name that is free for the directory of the files.

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use super::change::StoredState;
 use super::error::StoreError;
 use super::follow::{InMemoryState, WorldFollower};
 use super::handle::Store;
+use super::lock_mark::lock_mark;
 use super::newest::NewestSnapshot;
 use super::posted::{LedgerEntries, SearchedLedger};
 use super::rebuild::{RebuiltIndex, reindex};
@@ -52,11 +54,11 @@ pub enum LedgerPlace {
 
 /// What opens a log.
 pub trait OpenLog: std::fmt::Debug + Send + Sync {
-    /// A log that is not claimed yet.
+    /// A log that is not claimed yet, for the data directory whose lock file has the mark `lock`.
     ///
     /// # Errors
     /// The system gives no thread or file.
-    fn open_log(&self) -> std::io::Result<Box<dyn Log>>;
+    fn open_log(&self, lock: u64) -> std::io::Result<Box<dyn Log>>;
 }
 
 /// The operator's word on acknowledged entries that are gone.
@@ -75,15 +77,19 @@ impl<W: StoredState> Store<W> {
     /// # Errors
     /// [`StoreError`]; nothing was changed then, except that a broken index has been moved aside.
     pub fn open(options: &StoreOptions, keyring: &Keyring) -> Result<(Self, OpenReport), StoreError> {
-        let log: Box<dyn Log> = match &options.place {
+        match &options.place {
             LedgerPlace::Files => {
                 ledger_is_there(options)?;
                 let layer = ledger_layer(options)?;
-                Box::new(FileLog::new(layer, options.segment_bytes, RESERVE_BYTES))
+                let log = FileLog::new(layer, options.segment_bytes, RESERVE_BYTES);
+                Self::open_on(options, keyring, Box::new(log))
             }
-            LedgerPlace::Elsewhere(place) => place.open_log()?,
-        };
-        Self::open_on(options, keyring, log)
+            LedgerPlace::Elsewhere(place) => {
+                let lock = directory_lock(options)?;
+                let log = place.open_log(lock_mark(&lock.metadata()?))?;
+                Self::open_locked(options, keyring, log, lock)
+            }
+        }
     }
 
     /// Opens the ledger in `log`; what else there is, is below `options.data_dir`.
@@ -95,8 +101,15 @@ impl<W: StoredState> Store<W> {
         keyring: &Keyring,
         log: Box<dyn Log>,
     ) -> Result<(Self, OpenReport), StoreError> {
-        // Before the index is looked at: one that another process has open looks broken.
-        let lock = lock_file(&options.data_dir.join("lock"))?.ok_or(StoreError::InUse)?;
+        Self::open_locked(options, keyring, log, directory_lock(options)?)
+    }
+
+    fn open_locked(
+        options: &StoreOptions,
+        keyring: &Keyring,
+        log: Box<dyn Log>,
+        lock: File,
+    ) -> Result<(Self, OpenReport), StoreError> {
         let keys = AnchorKeys::of(keyring)?;
         let mut expected = ExpectedAnchors::default();
         let (file, anchored) = anchor_file(options, &keys, &mut expected)?;
@@ -167,6 +180,11 @@ impl<W: StoredState> Store<W> {
         }
         Ok((store, report))
     }
+}
+
+/// Locks the data directory. Before the index is looked at: one that another process has open looks broken.
+fn directory_lock(options: &StoreOptions) -> Result<File, StoreError> {
+    lock_file(&options.data_dir.join("lock"))?.ok_or(StoreError::InUse)
 }
 
 /// The index in which entries are searched. If the ledger has lost entries, it is built again.

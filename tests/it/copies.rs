@@ -19,7 +19,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Puts a copy of the data in the place of the original, which stays beside it.
-fn replace_by_copy(data: &Path) {
+pub(crate) fn replace_by_copy(data: &Path) {
     let original = data.with_extension("original");
     fs::rename(data, &original).unwrap();
     copy(&original, data);

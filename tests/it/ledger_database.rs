@@ -1,5 +1,5 @@
-//! The ledger in PostgreSQL: a killed primary, a standby that is gone, a wait that is cancelled, another broker, a head
-//! that goes back, and a role with other rights.
+//! The ledger in PostgreSQL: a killed primary, a standby that is gone, a wait that is cancelled, another broker, and a
+//! head that goes back.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use keyward::database::DatabaseTarget;
 use keyward::ledger::{AppendError, Ledger, OpenError, VerifyError};
 
 use crate::support::ledger_bed::{Bed, Recorder, draft, fill, wait};
-use crate::support::ledger_database::{DatabaseBed, DatabaseSite, Pair, foreign_authority};
+use crate::support::ledger_database::{DatabaseBed, DatabaseSite, Pair};
 use crate::support::waiting::wait_until;
 
-fn open(bed: &DatabaseBed) -> (Arc<Ledger>, Recorder) {
+pub(crate) fn open(bed: &DatabaseBed) -> (Arc<Ledger>, Recorder) {
     let recorder = Recorder::default();
     (bed.open(Box::new(recorder.clone())).unwrap(), recorder)
 }
 
 /// Why the ledger does not open.
-fn refusal(opened: Result<Arc<Ledger>, OpenError>) -> String {
+pub(crate) fn refusal(opened: Result<Arc<Ledger>, OpenError>) -> String {
     match opened.unwrap_err() {
         OpenError::Files(VerifyError::Database(why)) => why,
         other => panic!("{other}"),
     }
 }
 
-fn sql(bed: &DatabaseBed, statement: &str) {
+pub(crate) fn sql(bed: &DatabaseBed, statement: &str) {
     bed.pair.primary.sql_in(&bed.database, statement);
 }
 
@@ -369,66 +369,4 @@ fn replication_that_ends_refuses_appends_until_it_is_back() {
     pair.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (standby)'");
     pair.primary.sql("SELECT pg_reload_conf()");
     wait_until(|| wait(ledger.append(draft("e", b""))).is_ok());
-}
-
-#[test]
-fn a_role_with_other_rights_is_refused() {
-    let bed = DatabaseBed::new();
-    let why = || refusal(bed.open(Box::new(Recorder::default())));
-    for (grant, revoke, named) in [
-        (
-            "GRANT DELETE ON keyward.entries TO ledger_broker",
-            "REVOKE DELETE ON keyward.entries FROM ledger_broker",
-            "can change or remove",
-        ),
-        (
-            "GRANT UPDATE ON keyward.entries TO ledger_broker",
-            "REVOKE UPDATE ON keyward.entries FROM ledger_broker",
-            "can change or remove",
-        ),
-        (
-            "REVOKE INSERT ON keyward.entries FROM ledger_broker",
-            "GRANT INSERT ON keyward.entries TO ledger_broker",
-            "lacks rights",
-        ),
-        (
-            "REVOKE USAGE ON SCHEMA keyward FROM ledger_broker",
-            "GRANT USAGE ON SCHEMA keyward TO ledger_broker",
-            "SQLSTATE 42501",
-        ),
-    ] {
-        sql(&bed, grant);
-        let why = why();
-        assert!(why.contains(named), "{grant}: {why}");
-        sql(&bed, revoke);
-    }
-    open(&bed);
-}
-
-#[test]
-fn a_database_without_schema_or_login_is_refused_by_name() {
-    let pair = Pair::shared();
-    let bed = DatabaseBed::on(Arc::clone(&pair));
-    let at = |target| refusal(bed.site.open(target, Box::new(Recorder::default())));
-    let empty = pair.new_database();
-    let why = at(pair.broker(&empty));
-    assert!(why.contains("`keyward ledger prepare`"), "{why}");
-    let why = at(pair.broker("nowhere"));
-    assert!(why.contains("SQLSTATE 3D000"), "{why}");
-    let why = at(pair.target(&bed.database, "ledger_broker", "another"));
-    assert!(why.contains("SQLSTATE 28P01") && !why.contains("another"), "{why}");
-    let mut untrusted = pair.broker(&bed.database);
-    untrusted.authorities = keyward::pki::certificates_from_pem(&foreign_authority()).unwrap();
-    let why = at(untrusted);
-    assert!(why.contains("TLS handshake"), "{why}");
-}
-
-#[test]
-fn a_prepared_schema_is_prepared_again_without_a_change() {
-    let bed = DatabaseBed::new();
-    let (ledger, _) = open(&bed);
-    fill(&ledger, 2);
-    bed.pair.prepare(&bed.database).unwrap();
-    fill(&ledger, 1);
-    assert_eq!(ledger.head().seq, 3);
 }

@@ -15,7 +15,7 @@ const PAGE: &str = "how-to/postgresql-ledger.md";
 
 /// A broker with files, and an empty database beside it that is prepared as the page says.
 pub(crate) struct Moving {
-    pair: Pair,
+    pub(crate) pair: Pair,
     pub(crate) process: Process,
     files: String,
 }
@@ -50,11 +50,16 @@ impl Moving {
 
     /// The page's settings, with the places of this test.
     pub(crate) fn configure(&self) {
+        self.configure_at(&[self.pair.primary.port, self.pair.standby.port]);
+    }
+
+    /// The same with the servers, or what stands for them, at these loopback ports.
+    pub(crate) fn configure_at(&self, ports: &[u16]) {
         let dir = self.process.dir.path().display().to_string();
-        let (primary, standby) = (self.pair.primary.port, self.pair.standby.port);
+        let hosts: Vec<_> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
         let settings = fenced(PAGE, "toml")[0].replace("/etc/keyward", &dir).replace(
             "[\"db1.internal:5432\", \"db2.internal:5432\", \"db3.internal:5432\"]",
-            &format!("[\"127.0.0.1:{primary}\", \"127.0.0.1:{standby}\"]"),
+            &format!("[{}]", hosts.join(", ")),
         );
         fs::write(self.process.config(), format!("{}{settings}", self.files)).unwrap();
     }
@@ -65,13 +70,14 @@ impl Moving {
         shell(self.process.dir.path(), &script, &[])
     }
 
-    fn good(&self, block: usize) -> String {
+    /// What the block of the page with this number prints.
+    pub(crate) fn good(&self, block: usize) -> String {
         let output = self.run(block);
         assert!(output.status.success(), "{}", said(&output));
         said(&output)
     }
 
-    fn verified(&self) -> Value {
+    pub(crate) fn verified(&self) -> Value {
         self.process.json(&["verify", "--config", &self.process.config()])
     }
 }

@@ -21,14 +21,18 @@ impl Services {
             WriteState::NoSpace => Err(Failure::new(code::LEDGER_NO_SPACE)),
             WriteState::Stalled(since) => {
                 let why =
-                    format!("the broker's data disk has not answered a write for {} s", since.as_secs());
-                Err(Failure::new(code::LEDGER_STALLED).because(why))
+                    format!("the broker's {STORAGE} has not answered a write for {} s", since.as_secs());
+                Err(Failure::new(code::LEDGER_STALLED)
+                    .because(why)
+                    .mended_by(format!("check the broker's {STORAGE}; the broker continues once it answers")))
             }
             WriteState::Failing => Err(Failure::new(code::LEDGER_UNWRITTEN)
-                .because("the newest write to the broker's data disk, or its newest probe write, failed")
-                .mended_by("check the broker's data disk; the broker's log has the error")),
+                .because(format!(
+                    "the newest write to the broker's {STORAGE}, or its newest probe write, failed"
+                ))
+                .mended_by(format!("check the broker's {STORAGE}; the broker's log has the error"))),
             WriteState::Stopped => Err(Failure::new(code::LEDGER_FAILED)
-                .mended_by("correct the fault of the broker's data disk, then restart the broker")),
+                .mended_by(format!("correct the fault of the broker's {STORAGE}, then restart the broker"))),
         }
     }
 
@@ -48,6 +52,9 @@ impl Services {
         self.state.store.free_bytes().is_some_and(|bytes| bytes < DISK_FREE_BYTES_MIN)
     }
 }
+
+/// Where the ledger's entries become durable.
+const STORAGE: &str = "data disk (or the database in `[ledger]`)";
 
 impl AgentServices {
     /// Refuses if requests cannot be served.

@@ -369,7 +369,8 @@ fn changed(change: RulesChange, name: &PolicyName) -> Option<Option<Policy>> {
 }
 
 fn version_unknown(name: &PolicyName, when: &str, since_seq: u64) -> Failure {
-    unfound(&format!("version of policy `{name}`{when}"), since_seq)
+    let fix = format!("`keyward policy history {name}` lists the versions of the policy with their hashes");
+    unfound(&format!("version of policy `{name}`{when}"), since_seq).mended_by(fix)
 }
 
 /// The failure of a search for `what`, which began at the entry `since_seq`.
@@ -391,7 +392,8 @@ fn unmade(hash: &str, seq: u64) -> Failure {
         "the set with the hash {hash} is of ledger entry {seq}, and its policies are in more than \
          {PAST_DECLARATIONS_READ_MAX} ledger entries, which is more than one request reads"
     );
-    Failure::new(code::POLICY_VERSION_UNKNOWN).because(why)
+    let fix = "bring single policies back: `keyward policy rollback NAME --to HASH`";
+    Failure::new(code::POLICY_VERSION_UNKNOWN).because(why).mended_by(fix)
 }
 
 fn version(PolicyVersion { policy, applied, ended }: &PolicyVersion) -> PolicyVersionAnswer {

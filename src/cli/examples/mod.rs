@@ -112,7 +112,6 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "run",
         [
-            "keyward run --capability github.repo.read -- ./agent",
             "keyward run --capability payments.refund --parameter amount=100 --parameter account=@account.txt -- ./refund",
             "keyward run --secret DB_PASSWORD=orders-db/app --template app.conf.tmpl:app.conf -- ./app",
         ],

@@ -120,7 +120,9 @@ fn note_rest(session: VerbSession<'_>, further: usize, is_complete: bool, since_
         session.console.say(&format!("{further} older versions are not listed"));
     }
     if !is_complete {
-        session.console.say(&format!("searched from ledger entry {since_seq} on"));
+        session.console.say(&format!(
+            "only ledger entries from {since_seq} on were searched: there may be earlier versions"
+        ));
     }
 }
 

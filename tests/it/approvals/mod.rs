@@ -6,6 +6,7 @@ mod evidence;
 mod oauth;
 mod parameters;
 mod programs;
+mod standing;
 mod stock_clients;
 mod using;
 mod voting;

@@ -40,9 +40,9 @@ pub(crate) const ALL: [Asks; 8] = [
 ];
 
 pub(crate) struct FalsePostgres {
-    port: u16,
+    pub(crate) port: u16,
     /// What its certificate is verified against; empty without TLS.
-    ca_pem: String,
+    pub(crate) ca_pem: String,
     asks: Arc<Mutex<Asks>>,
     /// Every message of a password, and every query.
     heard: Arc<Mutex<Vec<u8>>>,

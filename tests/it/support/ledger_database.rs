@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use keyward::base::{ManualClock, Sensitive, SystemClock};
 use keyward::config::{DatabaseHost, Replication};
-use keyward::database::{DatabaseFault, DatabaseTarget, LogUse, PostgresLog, prepare_database};
+use keyward::database::{Claimant, DatabaseFault, DatabaseTarget, LogUse, PostgresLog, prepare_database};
 use keyward::ledger::{Follower, Ledger, OpenError};
 use keyward::pki::certificates_from_pem;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -15,8 +15,11 @@ use super::postgres::{Postgres, Release};
 use super::unsynced::Disk;
 
 /// The passwords of the owner of the schema, and of the broker's role.
-const OWNER_PASSWORD: &str = "the-owners-own";
+pub(crate) const OWNER_PASSWORD: &str = "the-owners-own";
 pub(crate) const BROKER_PASSWORD: &str = "the-brokers-own";
+
+/// The data directory of every test's broker.
+pub(crate) const OWNER: Claimant = Claimant { lock: 1, is_adopted: false };
 
 /// A server and its standby, which every COMMIT waits for.
 pub(crate) struct Pair {
@@ -92,8 +95,19 @@ impl DatabaseSite {
         target: DatabaseTarget,
         follower: Box<dyn Follower>,
     ) -> Result<Arc<Ledger>, OpenError> {
+        self.open_as(target, LogUse::Serve, OWNER, follower)
+    }
+
+    /// The same for another use, or from another data directory.
+    pub(crate) fn open_as(
+        &self,
+        target: DatabaseTarget,
+        purpose: LogUse,
+        claimant: Claimant,
+        follower: Box<dyn Follower>,
+    ) -> Result<Arc<Ledger>, OpenError> {
         let options = self.0.options(Disk::default().layer());
-        let log = PostgresLog::new(target, LogUse::Serve).unwrap();
+        let log = PostgresLog::new(target, purpose, claimant).unwrap();
         Ok(Arc::new(Ledger::open(options, Box::new(log), follower)?.0))
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod pausing;
 pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod remote_log;
 pub(crate) mod rotating;
 pub(crate) mod source;

@@ -1,0 +1,73 @@
+//! The claim of a writer: who may write, and when that is durable.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::fault::DatabaseFault;
+use super::head::HeadRow;
+use super::log_use::{Claimant, HeadState, LogUse};
+use super::session::{CommitOutcome, Session};
+use super::target::DatabaseTarget;
+use crate::base::LedgerId;
+use crate::ledger::Closing;
+
+/// What this writer is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) ledger: LedgerId,
+    /// The salt of the writer session.
+    pub(super) writer: [u8; 32],
+    /// What the log is opened for.
+    pub(super) purpose: LogUse,
+    /// The data directory that it is opened from.
+    pub(super) claimant: Claimant,
+}
+
+/// The result of a claim.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ClaimOutcome {
+    /// This writer may write.
+    Claimed,
+    /// The entries can be read; the database was not changed.
+    ReadOnly,
+}
+
+/// Longest wait until the standbys have a claim, or the end of a move.
+const CONFIRMED: Duration = Duration::from_secs(60);
+/// After so long, that wait is told.
+const CONFIRMED_SLOWLY: Duration = Duration::from_secs(3);
+
+/// The state while `claim` lasts, at a head that it may continue.
+pub(super) fn state_for(claim: Claim, head: &HeadRow) -> Result<HeadState, DatabaseFault> {
+    // An interrupted `keyward init` has left nothing but its id.
+    if head.newest.seq > 0 && head.ledger.is_some_and(|ledger| ledger != claim.ledger) {
+        return Err(DatabaseFault::Unusable("the database holds the ledger of another broker".to_owned()));
+    }
+    let state = claim.purpose.begins_with(head.state, head.newest.seq);
+    state.map_err(|why| DatabaseFault::Unusable(why.to_owned()))
+}
+
+/// Commits a claim, or the end of a move. What was written before is durable then, at the standbys too.
+pub(super) async fn confirm(
+    session: &mut Session,
+    target: &DatabaseTarget,
+    closing: &Closing,
+) -> Result<(), DatabaseFault> {
+    let mut commit = pin!(session.commit(target, closing));
+    let mut committed = timeout(CONFIRMED_SLOWLY, commit.as_mut()).await;
+    if committed.is_err() {
+        tracing::warn!("the ledger waits until a synchronous standby of the database has its newest change");
+        committed = timeout(CONFIRMED, commit).await;
+    }
+    match committed {
+        Ok(CommitOutcome::Committed) => Ok(()),
+        Ok(CommitOutcome::Unknown) => Err(DatabaseFault::Lost),
+        Err(_) => Err(DatabaseFault::Unusable(format!(
+            "no synchronous standby has confirmed the newest change of the ledger within {} s: start a standby that \
+             `synchronous_standby_names` names, and repeat the command",
+            CONFIRMED.as_secs()
+        ))),
+    }
+}
