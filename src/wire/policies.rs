@@ -78,6 +78,9 @@ pub struct PolicyVersionAnswer {
     pub until: Option<String>,
     /// The operator that applied it.
     pub by: String,
+    /// The second operator, which approved the plan because it gave more access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
     /// The ledger entry of the application.
     pub seq: u64,
 }
@@ -123,6 +126,9 @@ pub struct PolicySetAnswer {
     pub from: String,
     /// The operator that applied it.
     pub by: String,
+    /// The second operator, which approved the plan because it gave more access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
     /// The ledger entry of the application.
     pub seq: u64,
 }

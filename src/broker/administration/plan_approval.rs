@@ -11,6 +11,7 @@ use crate::broker::policies::rolled_back::RollbackTarget;
 use crate::broker::reading::Reading;
 use crate::broker::services::Services;
 use crate::crypto::{Digest, Sha256Stream};
+use crate::operators::ApprovalKey;
 use crate::policy::{Declare, Right as _};
 use crate::registry::ApprovedPlanText;
 use crate::wire::{PlanBallot, PlanToApproveAnswer};
@@ -28,7 +29,7 @@ pub(super) struct ApprovedPlan {
     /// The digest of the plan alone.
     plan: Digest,
     person: Person,
-    key: Digest,
+    key: ApprovalKey,
 }
 
 impl ApprovedPlan {
@@ -37,7 +38,9 @@ impl ApprovedPlan {
         ApprovedPlanText {
             operator: &self.approval.operator,
             person: &self.person,
-            approval_key: self.key.hex(),
+            approval_key: self.key.fingerprint().hex(),
+            public_key: base64url(&self.key.public_der()),
+            key_seq: self.key.accepted_seq(),
             plan: self.plan.hex(),
             seq: self.approval.seq,
             expires_at: self.approval.expires_at.to_string(),
@@ -75,8 +78,8 @@ impl SecondOperator {
         let message = &ballot.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         let PlanApproval { operator, signature, .. } = approval;
         let scope = upload.operator.scope();
-        let key = self.0.verified(scope, &SignedApproval { operator, message, signature })?;
-        let person = self.0.eligible(scope, Declare::NEED.roles, operator, key)?.clone();
+        let key = self.0.verified(scope, &SignedApproval { operator, message, signature })?.clone();
+        let person = self.0.eligible(scope, Declare::NEED.roles, operator, key.fingerprint())?.clone();
         let (approval, plan) = (approval.clone(), approved.plan);
         Ok(ApprovedPlan { approval, plan, person, key })
     }

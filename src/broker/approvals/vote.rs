@@ -10,7 +10,6 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::introducers::check_key_of_second_person;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
-use crate::crypto::Digest;
 use crate::operators::{self, ApprovalKey, Operator};
 use crate::policy::{Authorised, RevokeTokens, Right as _, VoteApprovals, is_met_with};
 use crate::wire::{ApprovalBallot, ApprovalState, ApprovalVerdict, ValidTokenAnswer, VotedApprovalAnswer};
@@ -54,7 +53,7 @@ struct VerifiedVote<'a> {
     rules: &'a str,
     signature: &'a [u8],
     /// The key that verified it.
-    key: Digest,
+    key: ApprovalKey,
 }
 
 impl AdminServices {
@@ -187,7 +186,7 @@ impl AdminServices {
         let ballot = ApprovalBallot::approve(id, digest, rules).canonical();
         let ballot = ballot.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         if key.verify(&ballot, signature) {
-            Ok(VerifiedVote { digest, rules, signature, key: key.fingerprint() })
+            Ok(VerifiedVote { digest, rules, signature, key })
         } else {
             Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID))
         }
@@ -230,7 +229,7 @@ fn decide(
         operator_id: principal.id(),
         enrolled_seq: principal.enrolled_seq(),
         person: operator.profile.person.clone(),
-        key: verified.map(|verified| verified.key),
+        key: verified.map(|verified| verified.key.fingerprint()),
         approves: verified.is_some(),
         meets,
     };
@@ -249,8 +248,7 @@ fn checked(
         return Err(Failure::new(code::APPROVAL_VOTE_DIFFERS));
     }
     let world = reading.under(operators::keys::approval_keys(&operator.name));
-    let key = world.operators.approval_key(&operator.name).map(ApprovalKey::fingerprint);
-    if key != Some(verified.key) {
+    if world.operators.approval_key(&operator.name) != Some(&verified.key) {
         return Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID));
     }
     demands_newly_met(reading.records(), approval, operator, reading.now()).map_err(Failure::new)
@@ -277,8 +275,18 @@ fn draft(
         Verdict::Approve(verified) => {
             let complete = completes;
             let state = if complete { ApprovalState::Approved } else { ApprovalState::Pending };
-            let (signature, approval_key) = (base64url(verified.signature), verified.key.hex());
-            let event = ApprovalApproved { by, agent, vote, complete, waited_s, signature, approval_key };
+            let event = ApprovalApproved {
+                by,
+                agent,
+                vote,
+                complete,
+                waited_s,
+                signature: base64url(verified.signature),
+                canonical_request: String::from_utf8_lossy(&terms.request.canonical()).into_owned(),
+                approval_key: verified.key.fingerprint().hex(),
+                public_key: base64url(&verified.key.public_der()),
+                key_seq: verified.key.accepted_seq(),
+            };
             ChangeDraft::new(&event, state)?
         }
         Verdict::Deny(told) => {

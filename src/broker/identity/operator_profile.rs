@@ -82,13 +82,13 @@ impl AdminServices {
             let keys = if is_same { None } else { Some(reading.approval_keys(operator)) };
             let ended: Vec<String> =
                 keys.into_iter().flat_map(|keys| keys.fingerprints()).map(|key| key.hex()).collect();
-            let (by, by_id) = (by.operator().name(), by.operator().id());
-            let (has_ended, text) = (!ended.is_empty(), ProfileText::of(&profile));
+            let (by, by_id, has_ended) = (by.operator().name(), by.operator().id(), !ended.is_empty());
             let event = OperatorProfileChanged {
                 by,
                 operator: name,
                 ended_approval_keys: ended.clone(),
-                profile: text,
+                from: ProfileText::of(known),
+                profile: ProfileText::of(&profile),
             };
             let draft = ChangeDraft::new(&event, EndedKeys { ended_approval_keys: ended })?;
             let describe = operators::Effect::Describe { operator: name.clone(), profile };

@@ -81,12 +81,12 @@ impl SecondPerson {
         Self { applying, applying_name, signer, approved }
     }
 
-    /// The fingerprint of the key that verifies the signature. The signature comes first: without one, nobody learns whether an
+    /// The key that verifies the signature. The signature comes first: without one, nobody learns whether an
     /// operator exists, and what it is.
     ///
     /// # Errors
     /// [`Failure`].
-    pub(crate) fn verified(&self, scope: &Scope, signed: &SignedApproval<'_>) -> Result<Digest, Failure> {
+    pub(crate) fn verified(&self, scope: &Scope, signed: &SignedApproval<'_>) -> Result<&ApprovalKey, Failure> {
         let Approved { what, command } = self.approved;
         let name = signed.operator;
         let key = self.signer_within(scope, name)?.key.as_ref().ok_or_else(|| {
@@ -94,7 +94,7 @@ impl SecondPerson {
             Failure::new(code::APPROVAL_KEY_MISSING).because(why)
         })?;
         if key.verify(signed.message, signed.signature) {
-            return Ok(key.fingerprint());
+            return Ok(key);
         }
         let why = format!(
             "the signature of {what} is not one by the accepted approval key of the operator `{name}`"

@@ -55,6 +55,8 @@ struct AppliedAt {
     seq: u64,
     at: Timestamp,
     by: String,
+    /// The second operator, which approved the plan.
+    approved_by: Option<String>,
 }
 
 /// An application, and the set that it made.
@@ -79,6 +81,12 @@ struct Applied {
     operator: String,
     changes: Vec<ChangedObject>,
     snapshot: String,
+    approved: Option<SecondOperator>,
+}
+
+#[derive(Deserialize)]
+struct SecondOperator {
+    operator: String,
 }
 
 #[derive(Deserialize)]
@@ -99,7 +107,8 @@ impl Applied {
     }
 
     fn at(self, entry: &Entry) -> AppliedSet {
-        let applied = AppliedAt { seq: entry.seq, at: entry.time, by: self.operator };
+        let approved_by = self.approved.map(|second| second.operator);
+        let applied = AppliedAt { seq: entry.seq, at: entry.time, by: self.operator, approved_by };
         AppliedSet { applied, snapshot: self.snapshot }
     }
 }
@@ -394,12 +403,14 @@ fn version(PolicyVersion { policy, applied, ended }: &PolicyVersion) -> PolicyVe
         from: applied.at.to_string(),
         until: ended.as_ref().map(|ended| ended.at.to_string()),
         by: applied.by.clone(),
+        approved_by: applied.approved_by.clone(),
         seq: applied.seq,
     }
 }
 
-fn set(AppliedSet { applied: AppliedAt { seq, at, by }, snapshot }: &AppliedSet) -> PolicySetAnswer {
-    PolicySetAnswer { hash: snapshot.clone(), from: at.to_string(), by: by.clone(), seq: *seq }
+fn set(AppliedSet { applied, snapshot }: &AppliedSet) -> PolicySetAnswer {
+    let AppliedAt { seq, at, by, approved_by } = applied.clone();
+    PolicySetAnswer { hash: snapshot.clone(), from: at.to_string(), by, approved_by, seq }
 }
 
 #[cfg(test)]

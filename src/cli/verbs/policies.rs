@@ -126,8 +126,8 @@ fn note_rest(session: VerbSession<'_>, further: usize, is_complete: bool, since_
     }
 }
 
-columns!(PolicyVersionAnswer "versions": ("HASH", version_hash), from, until, by, ("ENTRY": seq), owner);
-columns!(PolicySetAnswer "versions": ("HASH", set_hash), from, by, ("ENTRY": seq));
+columns!(PolicyVersionAnswer "versions": ("HASH", version_hash), from, until, by, approved_by, ("ENTRY": seq), owner);
+columns!(PolicySetAnswer "versions": ("HASH", set_hash), from, by, approved_by, ("ENTRY": seq));
 
 fn version_hash(version: &PolicyVersionAnswer) -> String {
     shortened(&version.hash)

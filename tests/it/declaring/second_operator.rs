@@ -107,6 +107,13 @@ async fn wider_plan_is_applied_with_the_approval_of_a_second_operator() {
         (&approved["person"], &approved["digest"], &approved["signature"]),
         (&json!("bob@corp.example"), &approval["digest"], &approval["signature"])
     );
+    // And it has the key of bob, and names the entry that accepted the key
+    let accepted = scene.broker.entries("approval-key.accepted").await.pop().unwrap();
+    assert_eq!(approved["public_key"], base64url(&scene.key.public_der().unwrap()));
+    assert_eq!(
+        (&approved["key_seq"], &approved["approval_key"], &approved["public_key"]),
+        (&accepted["seq"], &accepted["event"]["key"], &accepted["event"]["public_key"])
+    );
     // And it is an entry about bob, too
     let of_bob =
         scene.broker.operator().get("/v1/ledger/entries?operator=bob&kind=declarations.applied").await;
@@ -114,6 +121,32 @@ async fn wider_plan_is_applied_with_the_approval_of_a_second_operator() {
     // And the approval counts once: after the change was taken back, it does not count again
     assert_eq!(scene.apply(NARROW, None).await.status, 200, "less access needs no approval");
     refused(&scene.apply(&wider(), Some(&approval)).await, 409, "plan_approval_outdated");
+}
+
+#[tokio::test]
+async fn history_of_a_policy_names_the_second_operator() {
+    let scene = Scene::start().await;
+    // Given a policy that denies a capability of the agent
+    let policy = |capability: &str| {
+        format!(
+            "[[policy]]\nname = \"p\"\nrule = '''\nforbid (principal, action == Keyward::Action::\"token\", resource == \
+             Keyward::Capability::\"{capability}\");\n'''\n"
+        )
+    };
+    let denied = scene.apply(&policy("github.repo.read"), None).await;
+    assert_eq!(denied.status, 200, "{}", denied.text());
+    // When another rule gives the capability back, with the approval of bob
+    let wider = policy("reports.publish");
+    refused(&scene.apply(&wider, None).await, 409, "widening_needs_second_operator");
+    let approval = scene.approved(&wider).await;
+    assert_eq!(scene.apply(&wider, Some(&approval)).await.status, 200);
+    // Then the history of the policy, and that of all policies, have both operators of this application
+    for (path, items) in [("/v1/policies/p/versions", "versions"), ("/v1/policy-sets", "sets")] {
+        let found = scene.broker.operator().get(path).await.json();
+        let by = |at: usize| (found[items][at]["by"].clone(), found[items][at]["approved_by"].clone());
+        assert_eq!(by(0), (json!("admin"), json!("bob")), "{found}");
+        assert_eq!(by(1), (json!("admin"), json!(null)), "{found}");
+    }
 }
 
 #[tokio::test]
