@@ -39,6 +39,7 @@ pub(crate) mod whoami;
 mod approval_keys;
 mod approval_view;
 mod authority_revocation;
+mod broken_containment;
 mod contained_admins;
 mod credential_form;
 mod incident_effects;
