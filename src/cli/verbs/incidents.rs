@@ -7,7 +7,7 @@ use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::TouchedRotation;
 use crate::base::limits::REASON_CHARS_MAX;
-use crate::base::{IncidentId, Reason, Stopwatch, SubjectName, code};
+use crate::base::{IncidentId, Reason, Stopwatch, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
 use crate::cli::session::{VerbSession, check_durable, said, sent_reason};

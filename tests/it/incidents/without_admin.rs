@@ -86,8 +86,7 @@ fn an_admin_of_an_unknown_address_may_be_locked_out() {
     let done = process.good_as("sam", &[&other[..], &["-o", "json"]].concat(), b"");
     let done: serde_json::Value = serde_json::from_slice(&done).unwrap();
     assert_eq!((done.get("leaves_no_admin"), done.get("admins_of_unknown_address")), (None, None), "{done}");
-    // And after another restart, the admin may also be locked out of any subject that can leave no admin, because a network
-    // is contained
+    // And after another restart, a confirmed containment is in force, and its answer names the admin
     process.stop();
     process.spawn();
     wait_until(|| process.run_as("sam", &["whoami", "--operator"], b"").status.success());
