@@ -79,8 +79,9 @@ pub use identity::revoke::{HolderRevoked, Revocation};
 pub use identity::revoke_code::{CodeUse, RevokedCode};
 pub use identity::standing::InstanceStanding;
 pub use incidents::{
-    ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted, NotedIncident,
-    OpenedIncident, OrderedContainment, TextComparison, WantedReport, subject_answer, times_answer,
+    AdminsLeft, ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted,
+    NotedIncident, OpenedIncident, OrderedContainment, TextComparison, WantedReport, subject_answer,
+    times_answer,
 };
 pub use keyed_locks::KeyedLocks;
 pub use keys::checkpoints::notary;

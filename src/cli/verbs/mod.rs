@@ -43,6 +43,7 @@ mod approval_standing;
 mod approval_tokens;
 mod approval_view;
 mod authority_revocation;
+mod broken_containment;
 mod contained_admins;
 mod credential_form;
 mod incident_effects;
