@@ -86,7 +86,11 @@ impl SecondPerson {
     ///
     /// # Errors
     /// [`Failure`].
-    pub(crate) fn verified(&self, scope: &Scope, signed: &SignedApproval<'_>) -> Result<&ApprovalKey, Failure> {
+    pub(crate) fn verified(
+        &self,
+        scope: &Scope,
+        signed: &SignedApproval<'_>,
+    ) -> Result<&ApprovalKey, Failure> {
         let Approved { what, command } = self.approved;
         let name = signed.operator;
         let key = self.signer_within(scope, name)?.key.as_ref().ok_or_else(|| {

@@ -60,7 +60,8 @@ impl Services {
         let ballot = SensitivityBallot::approve(operator, (name, to), *classified_seq, &expires_at);
         let message = &ballot.canonical().map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         let (second, _) = self.state.read(|reading| SecondPerson::of(reading, by, Some(operator), LOWER));
-        let key = second.verified(by.scope(), &SignedApproval { operator, message, signature })?;
+        let key =
+            second.verified(by.scope(), &SignedApproval { operator, message, signature })?.fingerprint();
         Ok(VerifiedApproval { approval, key })
     }
 }
