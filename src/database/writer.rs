@@ -74,7 +74,10 @@ impl Writer {
         let waited = Stopwatch::start();
         while !lock(&mut session, claim.ledger).await? {
             if waited.elapsed() > CLAIM {
-                return unusable("another broker uses the ledger in the database: stop it first");
+                return unusable(
+                    "another broker uses the ledger in the database: stop it first; if no other broker runs, a commit of a \
+                     broker that has ended still waits for a standby: check the standbys, and try again",
+                );
             }
             sleep(CLAIM_EVERY).await;
         }
@@ -259,9 +262,9 @@ impl Writer {
     /// Notes that the ledger is closed in good order, and where it is continued. A broker does so unless the database
     /// does not answer; the end of a move is committed like an entry, because data are put aside after it.
     pub(super) async fn close(&mut self) -> Result<(), DatabaseFault> {
-        let (Some(claim), Some(mut session)) = (self.claim.take(), self.session.take()) else {
-            return Ok(());
-        };
+        let Some(claim) = self.claim.take() else { return Ok(()) };
+        // Without a session, nothing says that the ledger is closed.
+        let mut session = self.session.take().ok_or(DatabaseFault::Lost)?;
         let (writer, state) = (hex(&claim.writer), claim.purpose.ends_with().number());
         let closed = format!(
             "UPDATE keyward.head SET writer = NULL, state = {state} WHERE writer = decode('{writer}', 'hex')"
