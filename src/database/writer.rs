@@ -34,8 +34,9 @@ pub(super) struct Writer {
 /// How long a start waits for the session of a broker that has just ended.
 const CLAIM: Duration = Duration::from_secs(10);
 const CLAIM_EVERY: Duration = Duration::from_millis(100);
-/// Pause between two attempts to look up a batch.
-const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+/// First and longest pause between two attempts to look up a batch, each of which logs in anew; it doubles.
+const LOOK_UP_FIRST: Duration = Duration::from_millis(200);
+const LOOK_UP_LONGEST: Duration = Duration::from_secs(2);
 /// Longest wait of a broker's close.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -205,7 +206,7 @@ impl Writer {
     /// The lock of the head proves that no COMMIT of the batch is under way, and the acknowledged write that the server
     /// is the primary, and that a standby has what was looked up.
     pub(super) async fn look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
-        let mut has_warned = false;
+        let (mut has_warned, mut pause) = (false, LOOK_UP_FIRST);
         loop {
             let done = self.try_look_up(seq).await;
             let goes_on = matches!(done, Err(Trouble::Again(_) | Trouble::Full));
@@ -220,7 +221,8 @@ impl Writer {
             }
             has_warned = true;
             self.session = None;
-            sleep(LOOK_UP_EVERY).await;
+            sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LOOK_UP_LONGEST);
         }
     }
 
