@@ -45,6 +45,8 @@ pub const VALUE_CHECK_PAGES_MAX: usize = 40;
 pub const TEXT_WORDS_MAX: usize = 200;
 /// Length of the shortest word that the broker compares with stored values, in bytes.
 pub const WORD_BYTES_MIN: usize = 8;
+/// Maximum number of words in a value with spaces that the broker finds inside of a longer text.
+pub const TEXT_RUN_WORDS_MAX: usize = 8;
 /// Minimum time between two summaries of refused certificates in the ledger, in seconds.
 pub const REFUSED_SUMMARY_S: u64 = 60;
 /// Maximum number of callers that a summary of refused certificates lists; it counts the others together.

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::known_values::{Comparison, Covered, candidates};
 use crate::authn::OperatorPrincipal;
-use crate::base::limits::{TEXT_WORDS_MAX, WORD_BYTES_MIN};
+use crate::base::limits::{TEXT_RUN_WORDS_MAX, TEXT_WORDS_MAX, WORD_BYTES_MIN};
 use crate::base::{Cancellation, IncidentId, Reason, Scope, Sensitive, Stopwatch, code, has_secret_form};
 use crate::broker::administration::heavy::Priority;
 use crate::broker::caller_services::AdminServices;
@@ -64,7 +64,8 @@ impl AdminServices {
             return Err(Failure::new(code::TEXT_TOO_MANY_WORDS));
         }
         let whole = texts.iter().map(|text| text.as_str());
-        let parts: BTreeSet<&str> = whole.chain(words).flat_map(parts_of).collect();
+        let runs = texts.iter().flat_map(|text| runs_of(text.as_str()));
+        let parts: BTreeSet<&str> = whole.chain(words).chain(runs).flat_map(parts_of).collect();
         if parts.is_empty() {
             return Ok(TextComparison::Whole);
         }
@@ -127,7 +128,26 @@ fn words_of(text: &str) -> impl Iterator<Item = &str> {
     text.split_whitespace().filter(|word| word.len() >= WORD_BYTES_MIN)
 }
 
-/// The parts of a word that may be values: between punctuation that separates fields, after the name of a field, and
+/// The runs of at least two words of `text`, which may be or contain a value with spaces.
+fn runs_of(text: &str) -> impl Iterator<Item = &str> {
+    let starts: Vec<usize> = text
+        .char_indices()
+        .scan(true, |after_space, (at, c)| {
+            let begins = std::mem::replace(after_space, c.is_whitespace()) && !c.is_whitespace();
+            Some(begins.then_some(at))
+        })
+        .flatten()
+        .collect();
+    (0..starts.len()).flat_map(move |first| {
+        // A run ends before the next word begins, or with the text.
+        let ends = starts.iter().copied().skip(first.saturating_add(2)).chain([text.len()]);
+        let ends: Vec<usize> = ends.take(TEXT_RUN_WORDS_MAX.saturating_sub(1)).collect();
+        let start = starts.get(first).copied();
+        ends.into_iter().filter_map(move |end| text.get(start?..end)).map(str::trim_end)
+    })
+}
+
+/// The parts of a word, or of a run of words, that may be values: between punctuation that separates fields, after the name of a field, and
 /// without what is around them.
 fn parts_of(word: &str) -> impl Iterator<Item = &str> {
     let pieces = word.split(is_separator).chain([word]);
@@ -187,6 +207,17 @@ mod tests {
             let words = [text].into_iter().chain(words_of(text));
             assert!(words.flat_map(parts_of).any(|part| part == value), "{text}");
         }
+        for (text, value) in [
+            ("in the log it was the upstream password, see", "the upstream password"),
+            ("pw=the upstream password", "the upstream password"),
+            ("\"the upstream  password\" was in a log", "the upstream  password"),
+            ("one two three four five six seven eight nine", "two three four five six seven eight nine"),
+            ("one two three four five six seven eight nine", "one two three four five six seven eight"),
+        ] {
+            assert!(runs_of(text).flat_map(parts_of).any(|part| part == value), "{text}");
+        }
+        let nine = "one two three four five six seven eight nine";
+        assert!(runs_of(nine).all(|run| run != nine) && runs_of("word ").all(|run| run == "word"));
         assert!(words_of("seven77 it").all(|word| word.len() >= WORD_BYTES_MIN));
         assert!(parts_of("pw=seven77").all(|part| part.len() >= WORD_BYTES_MIN));
     }

@@ -2,7 +2,7 @@
 
 use keyward::base::encoding::{base64url, from_base64url};
 use keyward::base::limits::{
-    TEXT_WORDS_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_TEXTS_MAX, VALUE_CHECK_VALUES_MAX,
+    TEXT_RUN_WORDS_MAX, TEXT_WORDS_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_TEXTS_MAX, VALUE_CHECK_VALUES_MAX,
     VALUE_CHECKS_PER_MINUTE, WORD_BYTES_MIN,
 };
 use serde_json::{Value, json};
@@ -220,6 +220,34 @@ async fn texts_with_a_secret_are_not_recorded() {
     let noted = operator.post_json(&format!("{path}/notes"), &json!({ "text": "it was a build log" })).await;
     assert_eq!(noted.status, 200, "{}", noted.text());
     const { assert!(WORD_BYTES_MIN == 8) };
+}
+
+#[tokio::test]
+async fn texts_with_a_value_that_has_spaces_are_not_recorded() {
+    // Given secrets whose values have spaces, one of them with as many words as are found inside of a text
+    let broker = TestBroker::declared().await;
+    broker.agent("bot", &["repo-reader"]).await;
+    let operator = broker.operator();
+    let longest = (0..TEXT_RUN_WORDS_MAX).map(|number| format!("w{number}")).collect::<Vec<_>>().join(" ");
+    for (name, value) in [("github/app", "the upstream password"), ("github/other", longest.as_str())] {
+        let path = format!("/v1/secrets/{name}");
+        assert_eq!(operator.put(&path, "application/octet-stream", value.as_bytes()).await.status, 201);
+    }
+    let incident = super::contained(&operator, json!({ "kind": "agent", "name": "bot" })).await;
+    let note = async |text: &str| {
+        operator.post_json(&format!("/v1/incidents/{incident}/notes"), &json!({ "text": text })).await
+    };
+    // When a note has one of them, then it is refused; other words of the value are accepted
+    for text in [
+        "the upstream password".to_owned(),
+        "a log has the upstream password, see".to_owned(),
+        "it says pw=\"the upstream password\" twice".to_owned(),
+        format!("then {longest} was printed"),
+    ] {
+        refused(&note(&text).await, 400, "text_contains_secret");
+    }
+    let accepted = note("the password of the upstream is not in the log").await;
+    assert_eq!(accepted.status, 200, "{}", accepted.text());
 }
 
 #[tokio::test]
