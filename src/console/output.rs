@@ -108,6 +108,12 @@ impl Console {
         matches!(self.format, Format::Json | Format::Jsonl)
     }
 
+    /// Whether the output has the fields beside the items of a list: JSON in lines has only the items.
+    #[must_use]
+    pub fn has_page_fields(&self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Whether the output format is CSV.
     #[must_use]
     pub fn is_csv(&self) -> bool {

@@ -92,6 +92,13 @@ pub struct SecretAccessBody {
 pub struct SecretAccessAnswer {
     pub at: String,
     pub items: Vec<SecretAccessOfAgent>,
+    /// `ledger` if the time is before the first entry of the ledger, `secret` if it is before the first version of the secret
+    /// was stored: then no agent could read a value of the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<FixedText>,
+    /// The time of this first entry or version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_at: Option<String>,
     /// Whether the ledger has all declarations up to then with their values.
     pub complete: bool,
     /// The number of further agents, which the operator does not see.

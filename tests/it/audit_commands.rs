@@ -47,6 +47,10 @@ fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     let lines =
         text(&process, &["audit", "list", "--agent", "a", "--kind", "secret.revealed", "-o", "jsonl"]);
     let entry: Value = serde_json::from_str(lines.trim_end()).unwrap();
+    let cut =
+        process.run_as("operator", &["audit", "list", "--agent", "a", "--limit", "1", "-o", "jsonl"], b"");
+    let said = String::from_utf8_lossy(&cut.stderr).into_owned();
+    assert!(said.contains("1 listed,") && said.contains("more fit"), "{said}");
     assert_eq!((entry["kind"].as_str(), lines.lines().count()), (Some("secret.revealed"), 1));
     let csv = text(&process, &["audit", "list", "--agent", "a", "--kind", "secret.revealed", "-o", "csv"]);
     let rows: Vec<&str> = csv.split("\r\n").collect();
@@ -77,6 +81,19 @@ fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     }
     let refused = process.said_by("operator", &["audit", "list", "--source", "10.0.0.5/24"]).unwrap_err();
     assert!(refused.contains("query_invalid") && refused.contains("`10.0.0.0/24`"), "{refused}");
+    // A filter that no entry can fit is refused
+    for args in [&["--incident", "inc_zz"][..], &["--approval", "xyz"], &["--lease", "1"]] {
+        let refused = process.said_by("operator", &[&["audit", "list"], args].concat()).unwrap_err();
+        assert!(
+            refused.contains("query_invalid") && refused.contains("is not an id of this kind"),
+            "{refused}"
+        );
+    }
+    let range = ["audit", "list", "--after", "50", "--before", "10"];
+    let refused = process.run_as("operator", &range, b"");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("the range is empty"), "{said}");
     let shown = process.json(&["audit", "show", &seq]);
     assert_eq!(
         (shown["event"]["agent"].as_str(), shown["links"][0]["name"].as_str()),

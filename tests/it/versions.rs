@@ -113,6 +113,16 @@ async fn the_ledger_says_which_agents_could_read_a_secret_at_a_past_time() {
         let answer = access(&admin, at).await.json();
         assert_eq!((&answer["items"], &answer["complete"]), (&items, &json!(true)), "{at}: {answer}");
     }
+    // And a time before the secret or the ledger is said to be one
+    let none = access(&admin, &then).await.json();
+    assert_eq!((none.get("before"), none.get("begins_at")), (None, None), "{none}");
+    let put = admin.put("/v1/secrets/late/app", "application/octet-stream", b"late").await;
+    assert_eq!(put.status, 201);
+    let late = admin.post_json("/v1/secret-access/late/app", &json!({ "at": then })).await.json();
+    assert_eq!((&late["before"], &late["items"]), (&json!("secret"), &json!([])), "{late}");
+    assert!(late["begins_at"].as_str() > Some(then.as_str()), "{late}");
+    let never = access(&admin, "2001-01-01").await.json();
+    assert_eq!((&never["before"], &never["items"]), (&json!("ledger"), &json!([])), "{never}");
     // And a deleted agent is still named, to an operator with the scope `all`
     assert_eq!(admin.post_json("/v1/agents/research-bot/delete", &json!({})).await.status, 200);
     assert_eq!(access(&admin, &then).await.json()["items"], json!([read]));

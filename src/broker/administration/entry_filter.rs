@@ -5,7 +5,10 @@ use serde_json::Value;
 use super::entry_terms::{EntryTerm, address, shown_terms, source_term};
 use super::events::{EntryOutcome, event_kinds, is_event_name};
 use super::visible::{is_object_of, names_object_of};
-use crate::base::{MOMENT_FORMS, Moment, Network, OwnerName, Timestamp, code, near_texts};
+use crate::base::{
+    ApprovalId, DecisionId, IncidentId, LeaseId, MOMENT_FORMS, Moment, Network, OwnerName, Timestamp, code,
+    near_texts,
+};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::ledger::Kind;
@@ -47,6 +50,16 @@ impl EntryFilter {
                     filter.networks.push(network(text).ok_or_else(|| no_source(text))?);
                 }
                 EntryField::Kind if !is_event_name(text) => return Err(no_kind(text)),
+                EntryField::Approval if text.parse::<ApprovalId>().is_err() => {
+                    return Err(no_id(field, "appr_"));
+                }
+                EntryField::Decision if text.parse::<DecisionId>().is_err() => {
+                    return Err(no_id(field, "dec_"));
+                }
+                EntryField::Incident if text.parse::<IncidentId>().is_err() => {
+                    return Err(no_id(field, "inc_"));
+                }
+                EntryField::Lease if text.parse::<LeaseId>().is_err() => return Err(no_id(field, "lease_")),
                 EntryField::Outcome if EntryOutcome::ALL.iter().all(|outcome| outcome.as_str() != text) => {
                     return Err(refused("outcome", "is not allowed, denied or failed"));
                 }
@@ -166,6 +179,12 @@ fn no_kind(text: &str) -> Failure {
     refused("kind", &why).mended_by("copy the name from the output of `keyward audit kinds`")
 }
 
+/// The refusal of a text that is no id.
+fn no_id(field: EntryField, begins: &str) -> Failure {
+    refused(field.as_str(), &format!("is not an id of this kind: such an id begins with `{begins}`"))
+        .mended_by(format!("copy the id of the {field} from an entry or a listing"))
+}
+
 /// The refusal of a text that is no source.
 fn no_source(text: &str) -> Failure {
     match Network::around(text) {
@@ -248,6 +267,10 @@ mod tests {
             (EntryField::Source, "10.0.0.300"),
             (EntryField::Owner, "no owner"),
             (EntryField::Agent, ""),
+            (EntryField::Incident, "inc_zz"),
+            (EntryField::Approval, "xyz"),
+            (EntryField::Decision, "42"),
+            (EntryField::Lease, "dec_1"),
         ] {
             let failure = EntryFilter::check(&filter(field, text), NOW).unwrap_err();
             assert_eq!(failure.code, code::QUERY_INVALID);

@@ -64,14 +64,38 @@ impl AdminServices {
             };
             found.into_iter().filter(is_shown).map(answer).collect()
         });
+        let begins = self.begins_after(name, at)?;
         Ok(SecretAccessAnswer {
             at: at.to_string(),
+            before: begins.map(|(what, _)| what.into()),
+            begins_at: begins.map(|(_, begins)| begins.to_string()),
             complete: since_seq <= 1 && then.incomplete.is_empty(),
             hidden: all.saturating_sub(items.len()),
             items,
             since_seq,
             incomplete: then.incomplete,
         })
+    }
+
+    /// What began after `at`, and when: the ledger, or the secret with its first version.
+    ///
+    /// # Errors
+    /// [`Failure`] if the ledger is damaged.
+    fn begins_after(
+        &self,
+        name: &SecretName,
+        at: Timestamp,
+    ) -> Result<Option<(&'static str, Timestamp)>, Failure> {
+        let store = &self.0.state.store;
+        let first = store.entries(1, 1)?.first().map(|entry| entry.time);
+        if let Some(first) = first.filter(|first| at < *first) {
+            return Ok(Some(("ledger", first)));
+        }
+        let stored = store.read(|world, _| {
+            let first = world.secrets.named(name).and_then(|secret| secret.version(1));
+            first.map(|version| version.stored_at)
+        });
+        Ok(stored.filter(|stored| at < *stored).map(|stored| ("secret", stored)))
     }
 }
 

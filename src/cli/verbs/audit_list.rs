@@ -30,10 +30,10 @@ pub struct AuditList {
     filter: Box<FilterArgs>,
 }
 
-/// Which entries are wanted. An option may be repeated: an entry has one of its values.
+/// Which entries are wanted. An option can be repeated, except `--since` and `--until`: an entry has one of its values.
 #[derive(Args, Debug)]
 pub(super) struct FilterArgs {
-    /// Only entries that name this agent
+    /// Only entries that name this agent; repeat the option for entries that name one of several agents
     #[arg(long, value_name = "NAME")]
     agent: Vec<String>,
     /// Only entries that name this instance
@@ -60,7 +60,7 @@ pub(super) struct FilterArgs {
     /// Only entries that name this approval
     #[arg(long, value_name = "ID")]
     approval: Vec<String>,
-    /// Only events of this kind, e.g. `secret.revealed`
+    /// Only events of this kind, e.g. `secret.revealed`; repeat the option for events of several kinds
     #[arg(long, value_name = "EVENT")]
     kind: Vec<String>,
     /// Only entries with this outcome: `allowed`, `denied` or `failed`
@@ -129,6 +129,7 @@ pub(super) const PAGE_ENTRIES: u64 = 500;
 
 impl AuditList {
     pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        self.check_numbers()?;
         self.filter.check_range()?;
         let order = if self.oldest_first { EntryOrder::Oldest } else { EntryOrder::Newest };
         let query = EntriesQuery {
@@ -149,10 +150,22 @@ impl AuditList {
             session.print_table(&client, &entries.sent, &entries.answer.items).await;
         }
         say_unknown(session.console, &entries.answer);
-        if !session.console.is_json() {
+        if !session.console.has_page_fields() {
             self.say_more(session, &entries.answer);
         }
         Ok(())
+    }
+
+    /// # Errors
+    /// [`CommandFailure`] if no sequence number is in the range.
+    fn check_numbers(&self) -> Result<(), CommandFailure> {
+        match (self.after, self.before) {
+            (Some(after), Some(before)) if after >= before => Err(CommandFailure::usage(
+                &format!("the range is empty: `--after` is {after}, and `--before` is {before}"),
+                "name a smaller number with `--after`, or a larger one with `--before`; the two entries are not listed",
+            )),
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
     }
 
     fn say_more(&self, session: VerbSession<'_>, entries: &EntriesAnswer) {

@@ -253,7 +253,25 @@ async fn readers_at(session: VerbSession<'_>, name: &SecretName, at: Moment) -> 
     let client = session.operator().await?;
     let body = SecretAccessBody { at: at.to_string() };
     let found = client.call(LIST_SECRET_ACCESS, name, &body).await?;
-    session.print_table(&client, &found.sent, &found.items).await;
+    let is_table = !session.console.is_json() && !session.console.is_csv();
+    // "No agents" would be an answer about a time for which there is none.
+    if found.before.is_none() || !found.items.is_empty() || !is_table {
+        session.print_table(&client, &found.sent, &found.items).await;
+    }
+    if let Some((before, begins)) = found.before.as_deref().zip(found.begins_at.as_deref()) {
+        session.console.say(&match before {
+            "ledger" => format!(
+                "note: {} is before the first entry of the ledger ({begins}): the ledger does not have who could read \
+                 secrets then; name a later time with `--at`",
+                found.at
+            ),
+            _ => format!(
+                "note: the first version of secret `{name}` was stored at {begins}, after {}: no agent could read a value \
+                 of it then",
+                found.at
+            ),
+        });
+    }
     if session.console.is_json() {
         return Ok(());
     }
