@@ -14,9 +14,11 @@ dt { font-weight: 600 } dd { margin: 0 }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid #d0d7de }
 td { overflow-wrap: anywhere } td.time, td.seq { white-space: nowrap; font-variant-numeric: tabular-nums }
-code { font: 12px/1.4 ui-monospace, monospace } details { color: #57606a }
+code { display: block; font: 12px/1.4 ui-monospace, monospace } label { color: #57606a }
 footer { margin-top: 2rem; color: #57606a }
-@media (prefers-color-scheme: dark) { body { color: #e6edf3; background: #0d1117 } th, td { border-color: #30363d } details, footer { color: #8b949e } }
+@media (prefers-color-scheme: dark) { body { color: #e6edf3; background: #0d1117 } th, td { border-color: #30363d } label, footer { color: #8b949e } }
+@media screen { input:not(:checked) ~ code { display: none } }
+@media print { body { color: #000; background: #fff; margin: 0; max-width: none } label, input { display: none } tr { break-inside: avoid } }
 </style>
 "#;
 
@@ -50,7 +52,16 @@ fn html_row(out: &mut String, row: &TimelineRow) {
     if !row.reason.is_empty() {
         put(out, format_args!("<br>Reason: {}", text(&row.reason)));
     }
-    put(out, format_args!("<details><summary>all fields</summary><code>{event}</code></details></tr>\n"));
+    if !row.stated.is_empty() {
+        put(out, format_args!("<br>Stated: {}", text(&row.stated)));
+    }
+    // A printed page shows all fields: browsers print closed `<details>` without their content.
+    put(
+        out,
+        format_args!(
+            "<br><input type=\"checkbox\" id=\"e{seq}\"><label for=\"e{seq}\">all fields</label><code>{event}</code></tr>\n"
+        ),
+    );
 }
 
 /// The same in Markdown.
@@ -59,9 +70,11 @@ pub(super) fn markdown(timeline: &Timeline) -> String {
     for (label, fact) in &timeline.facts {
         put(&mut out, format_args!("- **{}**: {}\n", plain(label), plain(fact)));
     }
-    out.push_str("\n| entry | time (UTC) | event | who | on | reason |\n|---|---|---|---|---|---|\n");
+    out.push_str("\n| entry | time (UTC) | event | who | on | reason, and what was stated |\n|---|---|---|---|---|---|\n");
     for row in &timeline.rows {
-        let cells = [&row.time, &row.what, &row.who, &row.on, &row.reason].map(|cell| plain(cell));
+        let said = [row.reason.as_str(), row.stated.as_str()].into_iter().filter(|text| !text.is_empty());
+        let said = said.collect::<Vec<_>>().join("; ");
+        let cells = [&row.time, &row.what, &row.who, &row.on, &said].map(|cell| plain(cell));
         put(&mut out, format_args!("| {} | {} |\n", row.seq, cells.join(" | ")));
     }
     put(&mut out, format_args!("\n{FOOTER}\n"));
@@ -123,6 +136,7 @@ mod tests {
             on: hostile.to_owned(),
             event: hostile.to_owned(),
             reason: hostile.to_owned(),
+            stated: hostile.to_owned(),
         };
         let facts = vec![(hostile.to_owned(), hostile.to_owned())];
         let timeline = Timeline { title: hostile.to_owned(), facts, rows: vec![row] };

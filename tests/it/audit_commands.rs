@@ -83,7 +83,7 @@ fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     assert!(refused.contains("query_invalid") && refused.contains("`10.0.0.0/24`"), "{refused}");
     // A filter that no entry can fit is refused
     for args in [&["--incident", "inc_zz"][..], &["--approval", "xyz"], &["--lease", "1"]] {
-        let refused = process.said_by("operator", &[&["audit", "list"], args].concat()).unwrap_err();
+        let refused = process.said_by("operator", &[&["audit", "list"][..], args].concat()).unwrap_err();
         assert!(
             refused.contains("query_invalid") && refused.contains("is not an id of this kind"),
             "{refused}"

@@ -273,7 +273,10 @@ fn every_step_of_an_incident_without_agents_is_in_its_bundle() {
         process.good(&contain, b"");
     }
     process.good(&["lift", incident, "--reason", "over"], b"");
-    process.good(&["incident", "close", incident, "--cause", "a key in a log"], b"");
+    process.good(
+        &["incident", "close", incident, "--cause", "a key in a log", "--follow-up", "scan build logs"],
+        b"",
+    );
     // When its bundle is made, then each step is in it
     let bundle = made(&process, incident, &[], "all.zip");
     assert!(verified(&bundle, &checkpoint_key(&process)).status.success());
@@ -281,7 +284,27 @@ fn every_step_of_an_incident_without_agents_is_in_its_bundle() {
     let count = |kind: &str| entries.matches(&format!("\"name\":\"incident.{kind}\"")).count();
     let counts = ["opened", "updated", "contained", "lifted", "closed"].map(count);
     assert_eq!(counts, [1, 1, 3, 1, 1], "{entries}");
-    assert!(!unpacked(&bundle, "timeline.md").contains("were not searched"));
+    // And its timeline has the record at its head, and what was added in its row
+    let page = unpacked(&bundle, "timeline.md");
+    assert!(!page.contains("were not searched"));
+    let (head, rows) = page.split_once("| entry |").unwrap();
+    for fact in
+        ["**State**: closed", "**People**: ann@corp.example", "**First sign**: not known", "**Detection**: 2"]
+    {
+        assert!(head.contains(fact), "{fact}: {head}");
+    }
+    for fact in
+        ["**Containment**: 2", " after the detection)", "**Recovery**: 2", "**Cause**: a key in a log"]
+    {
+        assert!(head.contains(fact), "{fact}: {head}");
+    }
+    assert!(head.contains("**Follow-up action**: scan build logs"), "{head}");
+    let updated = rows.lines().find(|row| row.contains("incident.updated")).unwrap();
+    assert!(updated.contains("people: ann@corp.example"), "{updated}");
+    let html = unpacked(&bundle, "timeline.html");
+    for part in ["<dt>State</dt><dd>closed</dd>", "Stated: people: ann@corp.example", "@media print"] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
     // And the ledger lists them by the incident
     let listed = process.json(&["audit", "list", "--incident", incident, "--oldest-first"]);
     let kinds: Vec<&str> =

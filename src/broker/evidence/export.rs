@@ -227,7 +227,7 @@ impl Services {
             EvidenceRecord::of(one.entry.clone(), one.place, event_name(one.entry.kind), path)
         });
         let records: Vec<EvidenceRecord> = records.collect::<Result<_, _>>().map_err(|_| internal())?;
-        let timeline = timeline(&scope, &records, &collected, by);
+        let timeline = timeline(&scope, &records, &collected, incident, by);
         let takeovers = self.signing.proofs.takeovers(tree.size());
         self.with_notary(|notary| {
             let parts = BundleParts {

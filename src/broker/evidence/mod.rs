@@ -2,6 +2,7 @@
 
 mod collect;
 pub(super) mod export;
+mod incident_facts;
 mod of_incident;
 pub(super) mod proofs;
 mod summary;

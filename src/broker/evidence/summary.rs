@@ -3,23 +3,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::collect::Collected;
+use super::incident_facts::incident_facts;
 use crate::base::Timestamp;
 use crate::evidence::{EntryPlace, EvidenceRecord, EvidenceScope, Timeline};
-use crate::wire::{actor_of, object_of};
+use crate::wire::{IncidentAnswer, actor_of, object_of};
 
 /// Names in one line of a summary.
 const NAMES_MAX: usize = 20;
-/// The timeline of `records`, with a summary before it.
+/// The timeline of `records`, with a summary before it; `incident` is the content of `incident.json`.
 pub(super) fn timeline(
     scope: &EvidenceScope,
     records: &[EvidenceRecord],
     collected: &Collected,
+    incident: Option<&Value>,
     by: &str,
 ) -> Timeline {
     let of_subject: Vec<&EvidenceRecord> =
         records.iter().filter(|record| record.place == EntryPlace::Subject).collect();
-    let mut facts = vec![
-        ("Subject".to_owned(), format!("{} {}", scope.subject.kind, scope.subject.name)),
+    let mut facts = vec![("Subject".to_owned(), format!("{} {}", scope.subject.kind, scope.subject.name))];
+    let record = incident.and_then(|incident| incident.get("record"));
+    let record: Option<IncidentAnswer> =
+        record.and_then(|record| serde_json::from_value(record.clone()).ok());
+    facts.extend(record.iter().flat_map(incident_facts));
+    facts.extend([
         ("Range".to_owned(), range(scope)),
         ("Made by".to_owned(), by.to_owned()),
         ("Entries".to_owned(), counts(&of_subject)),
@@ -30,7 +36,7 @@ pub(super) fn timeline(
         ("Affected subjects".to_owned(), subjects(scope)),
         ("Rotations".to_owned(), rotations(records)),
         ("Declarations of the decisions (SHA-256 of the policy snapshot)".to_owned(), snapshots(records)),
-    ];
+    ]);
     facts.retain(|(_, fact)| !fact.is_empty());
     Timeline::of(scope, records, facts, about)
 }
