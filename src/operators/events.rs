@@ -254,8 +254,9 @@ pub struct BreakGlassUsed<'a> {
     pub not_after: String,
 }
 
-/// The broker refused a request of an operator: its role or scope does not allow it, the operator may not see an object of
-/// it, or it would take away the last admin.
+/// The broker refused a request of an operator because of who the operator is: its role or scope does not allow the request
+/// (`right`), it may not see the object, it may not approve its own change, or the last admin would lose its rights; `code`
+/// has the reason.
 #[derive(Debug, Serialize)]
 pub struct OperatorDenied<'a> {
     /// The caller.

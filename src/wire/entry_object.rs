@@ -54,6 +54,10 @@ pub fn object_of(event: &Value) -> String {
 
 /// The field that names the actor, with its text.
 fn actor(event: &Value) -> Option<(&'static str, String)> {
+    // The caller with a used enrolment code is unknown: the agent or operator is the one that the code was for.
+    if event.get("other_key").is_some() {
+        return Some(("peer", text_of(event, "peer")?));
+    }
     ACTORS.iter().find_map(|field| Some((*field, text_of(event, field)?)))
 }
 
@@ -259,6 +263,11 @@ mod tests {
             (json!({ "by": "eve", "agent": "a" }), "eve", "a"),
             (json!({ "operator": null, "agent": "a", "secret": "s" }), "a", "s"),
             (json!({ "secret": "s" }), "", "s"),
+            (
+                json!({ "operator": "eve", "code": "code_1", "other_key": "aa", "peer": "192.0.2.1" }),
+                "192.0.2.1",
+                "eve",
+            ),
         ] {
             assert_eq!(
                 (actor_of(&event), object_of(&event)),

@@ -323,6 +323,56 @@ const EVENTS_HEAD: &str = "\
     `alarm.operator-elsewhere` (`unrecorded`). If the broker stops before it has written such an entry, the \
     ledger does not have these numbers.\n\
     \n\
+    ## Fields\n\
+    \n\
+    Many kinds share these fields. A field that does not apply is absent.\n\
+    \n\
+    | field | the value |\n\
+    |---|---|\n\
+    | `by` | who acted: an operator, `host uid N` (a user of the broker's host), or `its holder` (the agent \
+    that has the token) |\n\
+    | `source`, `connection` | the address of the caller, and the id of its connection |\n\
+    | `peer` | the address of a caller that has not proved who it is, e.g. of a caller with an enrolment code |\n\
+    | `decision` | the id of the decision; `keyward explain ID` shows it |\n\
+    | `snapshot` | SHA-256 of the capabilities, roles and policies in force |\n\
+    | `rules` | the policies and built-in rules that determined the decision |\n\
+    | `constrained` | the parts of the request that were not granted |\n\
+    | `facts` | what a replay of the decision needs beside the other fields; operators with an owner do not see it |\n\
+    | `facts.roles` | all roles of the agent at that time, also those that the request did not need |\n\
+    | `facts.left_out` | requested capabilities that are declared and were not granted |\n\
+    | `facts.life_s` | the requested life of the token or login, in seconds |\n\
+    | `facts.since_sensitive_read_s` | the seconds since the agent last read a secret of the sensitivity `high`, \
+    if a policy tests it |\n\
+    | `facts.target` | the audience (`resource`) and the actions that the request named; `other_resource`: it \
+    named an audience that no requested capability has |\n\
+    | `facts.parameters` | the parameters of the request; of a sensitive parameter a keyed digest |\n\
+    | `code` | the stable code of a refusal ([errors](errors.md)), or the id of an enrolment code (`code_…`) |\n\
+    | `unrecorded` | the number of earlier refusals of the same caller that have no entry of their own |\n\
+    | `key`, `serial` | of a certificate: SHA-256 of its public key, and its serial number, in hex |\n\
+    | `other_key` | SHA-256 of the other key with which a used enrolment code was sent |\n\
+    | `callers` | of `certificate.refused`: the refused callers, each with the `reason`, the `incidents` that \
+    contain it, and its `sources` |\n\
+    | `callers[].sources[].presented` | how often a certificate of this caller was refused at a handshake: the \
+    caller had the certificate, and has not proved that it has the key |\n\
+    | `callers[].sources[].requests` | how often a request was refused: the caller has proved that it has the key |\n\
+    | `callers[].left_out`, `callers[].others`, `others` | how often a source was not listed, the refusals at these \
+    sources, and the refusals of callers that are not listed |\n\
+    | `digest`, `rules_hash` | of a request for approval and its votes: SHA-256 of the canonical request, and of \
+    the policies that matched ([evidence](evidence-format.md#votes-and-approvals-of-plans)) |\n\
+    | `waited_s` | of a vote: the seconds between the request for approval and the vote |\n\
+    | `complete` | of `approval.approved`: whether the vote was the last one that the request needed, i.e. the \
+    agent can use the approval from then on |\n\
+    | `told_agent` | of `approval.denied`: whether the agent sees the operator's reason |\n\
+    | `uses`, `grant_life_s` | of a request for approval: the largest number of tokens, and the seconds from the \
+    first token to the last one |\n\
+    | `values_left_out` | of `declarations.applied`: the number of changes whose values do not fit into the entry |\n\
+    | `spares_operator` | of `incident.contained`: the certificate of the operator `by` is accepted, although the \
+    containment would refuse it |\n\
+    | `subject`, `subjects` | of an incident: the first affected subject, and further ones. Of `incident.updated`, \
+    `subjects` are the added ones. Of `operator.denied`, `subject` is the object that the request named, e.g. \
+    `secret/github/app`, if it exists |\n\
+    | `use_of` | of a lease: the decision whose use ends |\n\
+    \n\
     ## Kinds\n\
     \n\
     | kind | outcome | what happened |\n\
