@@ -1,4 +1,5 @@
-//! The signatures of operators in the entries of a bundle: votes for requests, and approvals of plans.
+//! The signatures of operators in the entries of a bundle: votes for requests, and approvals of plans and of lower
+//! sensitivities.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +7,9 @@ use serde::Deserialize;
 
 use super::record::EvidenceRecord;
 use crate::base::encoding::from_base64url;
-use crate::base::{AgentName, ApprovalId, OperatorName, canonical_json};
+use crate::base::{AgentName, ApprovalId, OperatorName, SecretName, Sensitivity, canonical_json};
 use crate::crypto::{p256_point, sha256, verify_p256};
-use crate::wire::{ApprovalBallot, ApprovalRequest, PlanBallot};
+use crate::wire::{ApprovalBallot, ApprovalRequest, PlanBallot, SensitivityBallot};
 
 /// The kinds of entries with a signature or an accepted key, by their numbers: each event is of a room beside this one. A
 /// test of `broker` compares them with the events.
@@ -17,6 +18,8 @@ pub const DECLARATIONS_APPLIED: u16 = 0x0101;
 pub const APPROVAL_KEY_ACCEPTED: u16 = 0x0221;
 /// `approval-key.removed`
 pub const APPROVAL_KEYS_REMOVED: u16 = 0x0222;
+/// `secret.sensitivity-lowered`
+pub const SENSITIVITY_LOWERED: u16 = 0x0308;
 /// `approval.approved`
 pub const APPROVAL_APPROVED: u16 = 0x0f02;
 
@@ -35,6 +38,7 @@ pub fn key_entry_of(kind: u16, event: &[u8]) -> Option<u64> {
     let key: SigningKey = match kind {
         APPROVAL_APPROVED => serde_json::from_slice::<Vote>(event).ok()?.key,
         DECLARATIONS_APPLIED => serde_json::from_slice::<Applied>(event).ok()?.approved?.key,
+        SENSITIVITY_LOWERED => serde_json::from_slice::<Lowered>(event).ok()?.approved?.key,
         _ => return None,
     };
     key.key_seq
@@ -94,6 +98,23 @@ struct ApprovedPlan {
     key: SigningKey,
 }
 
+/// The parts of `secret.sensitivity-lowered`.
+#[derive(Deserialize)]
+struct Lowered {
+    secret: SecretName,
+    to: Sensitivity,
+    approved: Option<ApprovedSensitivity>,
+}
+
+#[derive(Deserialize)]
+struct ApprovedSensitivity {
+    operator: OperatorName,
+    classified_seq: u64,
+    expires_at: String,
+    #[serde(flatten)]
+    key: SigningKey,
+}
+
 /// The parts of `approval-key.accepted` and `approval-key.removed`.
 #[derive(Deserialize)]
 struct KeyChange {
@@ -143,6 +164,15 @@ fn checked(record: &EvidenceRecord, keys: &KeyEntries) -> Option<Checked> {
             let Some(plan) = applied.approved else { return Some(Checked::Unsigned) };
             let ballot = PlanBallot::approve(&plan.operator, &plan.digest).canonical().ok()?;
             (plan.operator, ballot, plan.key)
+        }
+        SENSITIVITY_LOWERED => {
+            let Lowered { secret, to, approved } = serde_json::from_str(&record.event).ok()?;
+            let Some(lower) = approved else { return Some(Checked::Unsigned) };
+            let ApprovedSensitivity { operator, classified_seq, expires_at, key } = lower;
+            let signed = SensitivityBallot::approve(&operator, (&secret, to), classified_seq, &expires_at)
+                .canonical()
+                .ok()?;
+            (operator, signed, key)
         }
         _ => return Some(Checked::Unsigned),
     };

@@ -17,7 +17,7 @@ use crate::interop::python_path;
 const ONE: Signatures = Signatures { verified: 1, without_key: 0 };
 
 /// What the Python verifier says, and whether it accepts the bundle.
-fn by_python(bundle: &[u8], key: &str) -> (bool, String) {
+pub(crate) fn by_python(bundle: &[u8], key: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bundle.zip");
     std::fs::write(&file, bundle).unwrap();
