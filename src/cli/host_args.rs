@@ -32,6 +32,9 @@ pub struct StopArgs {
 
 /// `keyward verify`
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "keyward verify [OPTIONS] --config <FILE>\n       keyward verify [OPTIONS] --data-dir <DIR>\n       keyward verify [OPTIONS] --key <KEY> <BUNDLE>"
+)]
 pub struct VerifyArgs {
     /// The evidence bundle. With `--config` or `--data-dir`, the ledger leads from `--key` to an earlier or later key that signed the bundle, and has to contain its entries
     #[arg(value_name = "BUNDLE", requires = "key", conflicts_with = "checkpoint")]

@@ -254,9 +254,9 @@ pub struct BreakGlassUsed<'a> {
     pub not_after: String,
 }
 
-/// The broker refused a request of an operator because of who the operator is: its role or scope does not allow the request
-/// (`right`), it may not see the object, it may not approve its own change, or the last admin would lose its rights; `code`
-/// has the reason.
+/// The broker refused a request of an operator: its role or scope does not allow it, the operator may not see an object of
+/// it, a name is reserved for another owner, the plan needs the approval of another person, or the last admin would lose its
+/// rights; `right` is what the request needs, and `code` the reason.
 #[derive(Debug, Serialize)]
 pub struct OperatorDenied<'a> {
     /// The caller.

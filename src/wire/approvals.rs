@@ -262,6 +262,9 @@ pub struct ApprovalVoteAnswer {
     pub at: String,
     /// The ledger entry.
     pub seq: u64,
+    /// The fingerprint of the approval key that signed the vote: SHA-256 in hex; a denial has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_key: Option<String>,
     /// The reason that the operator gave; not in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

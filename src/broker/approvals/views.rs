@@ -171,6 +171,7 @@ fn vote(world: &World, approval: &Approval, vote: &CastVote, state: ApprovalStat
         verdict: verdict.as_str().into(),
         at: vote.at.to_string(),
         seq: vote.seq,
+        approval_key: vote.ballot.key.map(|key| key.hex()),
         reason: None,
         lapsed: lapsed.collect(),
     }

@@ -47,7 +47,8 @@ pub(super) fn vote_text(vote: &ApprovalVoteAnswer) -> String {
     let (verdict, at) = (shown(&vote.verdict), shown(&vote.at));
     let reason = vote.reason.as_ref().map(|reason| format!(": {}", quoted(reason))).unwrap_or_default();
     let lapsed: String = vote.lapsed.iter().map(lapsed_text).collect();
-    format!("{verdict} by {} at {at} (ledger entry {}){reason}{lapsed}", vote.operator, vote.seq)
+    let key = vote.approval_key.as_ref().map(|key| format!(", key {}", shown(key))).unwrap_or_default();
+    format!("{verdict} by {} at {at} (ledger entry {}{key}){reason}{lapsed}", vote.operator, vote.seq)
 }
 
 /// Why a vote does not count any more for a rule.

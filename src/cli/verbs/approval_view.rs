@@ -325,13 +325,14 @@ mod tests {
         answer.demands[0].escalates_at = Some("2026-12-01T04:00:00Z".to_owned());
         answer.demands[0].escalates_to = Some("directors".parse().unwrap());
         let vote = json!({
-            "operator": "ann", "verdict": "approve", "at": "2026-12-01T03:10:00Z", "seq": 12,
+            "operator": "ann", "verdict": "approve", "at": "2026-12-01T03:10:00Z", "seq": 12, "approval_key": "5f0c",
             "lapsed": [{ "policy": "prod", "why": "key_replaced" }],
         });
         answer.votes = vec![serde_json::from_value(vote).unwrap()];
         let text = stated(&answer);
         for part in [
             "tokens: 1 of at most 3 issued, 2 left",
+            "approve by ann at 2026-12-01T03:10:00Z (ledger entry 12, key 5f0c)",
             "from 2026-12-01T04:00:00Z on `directors` can approve, too",
             "DOES NOT COUNT any more for the rule prod: the operator has another approval key now",
             "do not meet every rule",
