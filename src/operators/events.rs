@@ -332,8 +332,8 @@ pub struct ApprovalKeysRemoved<'a> {
     pub keys: Vec<String>,
 }
 
-/// An operator began to read the ledger; further requests with the same filter get no entry of their own, and
-/// `ledger.reading-ended` counts them. A reading ends after a pause of five minutes, or after an hour.
+/// An operator began to read the ledger; further requests with the same filter in the range of this one get no entry of their
+/// own, and `ledger.reading-ended` counts them. A reading ends after a pause of five minutes, or after an hour.
 #[derive(Debug, Serialize)]
 pub struct LedgerRead<'a> {
     /// The operator.
@@ -354,15 +354,26 @@ pub struct LedgerRead<'a> {
     pub limit: Option<usize>,
 }
 
-/// A reading of the ledger with more than one request ended: the entry has the filter, the number of requests, and the
-/// times of the first and the last one.
+/// A reading of the ledger with more than one request ended: the entry has the filter and the range of the first request,
+/// the number of requests, and the times of the first and the last one.
 #[derive(Debug, Serialize)]
 pub struct LedgerReadingEnded<'a> {
     /// The operator.
     pub by: &'a OperatorName,
-    /// The filter, as in the entry `ledger.read` of the first request.
+    /// As in the entry `ledger.read` of the first request, as the next fields up to `limit`.
+    pub order: &'static str,
+    /// The filter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filter: Vec<String>,
+    /// Only entries after this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only entries before this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// Most entries of a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
     /// The number of requests, with the first one.
     pub requests: u64,
     /// The time of the first request.

@@ -33,7 +33,7 @@ impl EntriesQuery {
 }
 
 /// The order of entries.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum EntryOrder {
     Newest,
     #[default]

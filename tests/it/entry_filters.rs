@@ -220,7 +220,7 @@ async fn requests_of_one_reading_are_counted_in_an_entry_after_its_end() {
     let begun = broker.clock.now().to_string();
     page(&operator, "agent=first&limit=1").await;
     page(&operator, "agent=second").await;
-    page(&operator, "agent=first&limit=2").await;
+    page(&operator, "agent=first&limit=1&after=2").await;
     broker.clock.advance_s(7);
     page(&operator, "agent=first&limit=1").await;
     let ended = broker.clock.now().to_string();
@@ -235,7 +235,36 @@ async fn requests_of_one_reading_are_counted_in_an_entry_after_its_end() {
     let entries = broker.entries("ledger.reading-ended").await;
     assert_eq!(entries.len(), 1, "{entries:?}");
     let expected = json!({
-        "by": "admin", "filter": ["agent=first"], "requests": 3, "since": begun, "until": ended,
+        "by": "admin", "order": "oldest", "filter": ["agent=first"], "limit": 1, "requests": 3, "since": begun,
+        "until": ended,
     });
     assert_eq!(entries[0]["event"], expected);
+}
+
+#[tokio::test]
+async fn readings_of_other_entries_have_entries_of_their_own() {
+    let (broker, ..) = scene().await;
+    let operator = broker.operator();
+    broker.entries("ledger.read").await;
+    // Given readings of single entries, one of them twice, and of a range with two limits
+    for seq in [3, 4, 3] {
+        assert_eq!(operator.get(&format!("/v1/ledger/entries/{seq}")).await.status, 200);
+    }
+    for query in ["before=9&limit=5", "before=9&limit=2"] {
+        page(&operator, query).await;
+    }
+    // Then each entry that was read, and each limit, has an entry
+    let recorded = broker.entries("ledger.read").await;
+    let ranges: Vec<[Value; 3]> = recorded
+        .iter()
+        .skip(1)
+        .map(|one| ["after", "before", "limit"].map(|field| one["event"][field].clone()))
+        .collect();
+    let expected = [
+        [json!(2), json!(4), json!(1)],
+        [json!(3), json!(5), json!(1)],
+        [Value::Null, json!(9), json!(5)],
+        [Value::Null, json!(9), json!(2)],
+    ];
+    assert_eq!(ranges, expected);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base::limits::LEDGER_READING_IDLE_S;
 use crate::base::{OperatorId, OperatorName, Timestamp};
+use crate::wire::{EntriesQuery, EntryOrder};
 
 /// Most readings that are remembered at once.
 const LEDGER_READERS_MAX: usize = 1024;
@@ -12,8 +13,8 @@ const LEDGER_READERS_MAX: usize = 1024;
 /// in the ledger before it stops.
 const READING_S_MAX: u64 = 3600;
 
-/// The readings in progress: requests with the same filter by one operator, with short pauses. One entry records the first
-/// request of a reading, and another one how many requests it had.
+/// The readings in progress: requests by one operator with the same filter, in the range of the first of them, with short
+/// pauses. One entry records the first request of a reading, and another one how many requests it had.
 #[derive(Debug, Default)]
 pub struct LedgerReadings(Mutex<Readings>);
 
@@ -24,12 +25,53 @@ struct Readings {
     ended: Vec<EndedReading>,
 }
 
-/// A reader and its filter.
+/// A reader, its filter, and the end of its range. The pages of a listing move only the beginning.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Reading {
     pub(super) operator: OperatorId,
     pub(super) name: OperatorName,
     pub(super) filter: Vec<String>,
+    pub(super) order: EntryOrder,
+    pub(super) end: u64,
+}
+
+/// The entries that a request may read, in the order of the listing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct ReadRange {
+    pub(super) after: Option<u64>,
+    pub(super) before: Option<u64>,
+    pub(super) limit: Option<usize>,
+}
+
+impl ReadRange {
+    pub(super) fn of(query: &EntriesQuery) -> Self {
+        Self { after: query.after, before: query.before, limit: query.limit }
+    }
+
+    /// The end that pages do not move.
+    pub(super) fn end(self, order: EntryOrder) -> u64 {
+        match order {
+            EntryOrder::Oldest => self.before.unwrap_or(u64::MAX),
+            EntryOrder::Newest => self.after.unwrap_or_default(),
+        }
+    }
+
+    /// Whether a request for `page`, which has the same end, belongs to a reading that begins with this request: it repeats
+    /// the request, or it begins further on and reads no more at once.
+    fn covers(self, order: EntryOrder, page: Self) -> bool {
+        let most = |range: Self| range.limit.unwrap_or(usize::MAX);
+        let (is_same, is_further) = match order {
+            EntryOrder::Oldest => {
+                let (first, next) = (self.after.unwrap_or_default(), page.after.unwrap_or_default());
+                (first == next, first < next)
+            }
+            EntryOrder::Newest => {
+                let (first, next) = (self.before.unwrap_or(u64::MAX), page.before.unwrap_or(u64::MAX));
+                (first == next, first > next)
+            }
+        };
+        (is_same && most(page) == most(self)) || (is_further && most(page) <= most(self))
+    }
 }
 
 /// A time of the broker's clocks.
@@ -43,6 +85,7 @@ pub(super) struct ReadAt {
 /// The requests of a reading.
 #[derive(Clone, Copy, Debug)]
 struct Requests {
+    range: ReadRange,
     count: u64,
     first: ReadAt,
     last: ReadAt,
@@ -52,6 +95,8 @@ struct Requests {
 #[derive(Clone, Debug)]
 pub(super) struct EndedReading {
     pub(super) reading: Reading,
+    /// Of the first request.
+    pub(super) range: ReadRange,
     pub(super) count: u64,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
@@ -68,22 +113,24 @@ impl Readings {
     fn end(&mut self, reading: Reading, requests: Requests) {
         // Its one request has an entry. Ledgers that cannot be written get no more than these.
         if requests.count > 1 && self.ended.len() < LEDGER_READERS_MAX {
-            let Requests { count, first, last } = requests;
-            self.ended.push(EndedReading { reading, count, first: first.time, last: last.time });
+            let Requests { range, count, first, last } = requests;
+            self.ended.push(EndedReading { reading, range, count, first: first.time, last: last.time });
         }
     }
 }
 
 impl LedgerReadings {
-    /// Notes a request at `at`. Returns whether it begins a reading.
-    pub(super) fn begins(&self, reading: &Reading, at: ReadAt) -> bool {
+    /// Notes a request for `range` at `at`. Returns whether it begins a reading.
+    pub(super) fn begins(&self, reading: &Reading, range: ReadRange, at: ReadAt) -> bool {
         let mut readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(requests) = readings.open.get_mut(reading).filter(|one| !one.is_over(at.elapsed)) {
+        let open = readings.open.get_mut(reading);
+        let open = open.filter(|one| !one.is_over(at.elapsed) && one.range.covers(reading.order, range));
+        if let Some(requests) = open {
             requests.count = requests.count.saturating_add(1);
             requests.last = at;
             return false;
         }
-        let begun = Requests { count: 1, first: at, last: at };
+        let begun = Requests { range, count: 1, first: at, last: at };
         if let Some(before) = readings.open.insert(reading.clone(), begun) {
             readings.end(reading.clone(), before);
         }
@@ -130,8 +177,11 @@ mod tests {
     }
 
     fn reading(operator: OperatorId, filter: &str) -> Reading {
-        Reading { operator, name: "ann".parse().unwrap(), filter: vec![filter.to_owned()] }
+        let (order, end) = (EntryOrder::Oldest, u64::MAX);
+        Reading { operator, name: "ann".parse().unwrap(), filter: vec![filter.to_owned()], order, end }
     }
+
+    const ALL: ReadRange = ReadRange { after: None, before: None, limit: None };
 
     fn operator() -> OperatorId {
         OperatorId::mint(Timestamp::from_s(1), &SystemEntropy)
@@ -140,7 +190,7 @@ mod tests {
     #[test]
     fn pages_of_one_filter_are_one_reading_until_a_pause() {
         let (readings, operator) = (LedgerReadings::default(), operator());
-        let begins = |filter: &str, s| readings.begins(&reading(operator, filter), at(s));
+        let begins = |filter: &str, s| readings.begins(&reading(operator, filter), ALL, at(s));
         assert!(begins("agent=a", 0));
         assert!(!begins("agent=a", LEDGER_READING_IDLE_S));
         assert!(begins("agent=b", LEDGER_READING_IDLE_S), "another filter");
@@ -151,10 +201,38 @@ mod tests {
     }
 
     #[test]
+    fn another_range_or_limit_is_another_reading() {
+        let (readings, operator) = (LedgerReadings::default(), operator());
+        let begins = |order: EntryOrder, (after, before): (Option<u64>, Option<u64>), limit: usize| {
+            let range = ReadRange { after, before, limit: Some(limit) };
+            let reading = Reading { order, end: range.end(order), ..reading(operator, "agent=a") };
+            readings.begins(&reading, range, at(0))
+        };
+        let (newest, oldest) = (EntryOrder::Newest, EntryOrder::Oldest);
+        assert!(begins(newest, (None, None), 50));
+        assert!(!begins(newest, (None, None), 50), "the same request");
+        assert!(!begins(newest, (None, Some(300)), 50), "the next page");
+        assert!(!begins(newest, (None, Some(250)), 20), "the last page");
+        assert!(begins(newest, (None, None), 51), "another limit");
+        assert!(begins(newest, (Some(7), None), 50), "another end");
+        assert!(begins(oldest, (None, None), 50), "another order");
+        // A listing that began in the middle is not continued before it
+        assert!(begins(newest, (Some(9), Some(80)), 50));
+        assert!(begins(newest, (Some(9), Some(90)), 50));
+        // Single entries
+        assert!(begins(oldest, (Some(41), Some(43)), 1));
+        assert!(!begins(oldest, (Some(41), Some(43)), 1), "the same entry");
+        assert!(begins(oldest, (Some(42), Some(44)), 1), "the next entry");
+        // A client that follows the ledger
+        assert!(begins(oldest, (Some(100), None), 500));
+        assert!(!begins(oldest, (Some(120), None), 500));
+    }
+
+    #[test]
     fn ended_reading_has_the_number_of_its_requests_and_their_times() {
         let (readings, operator) = (LedgerReadings::default(), operator());
         for (filter, s) in [("agent=a", 0), ("agent=b", 5), ("agent=a", 10), ("agent=a", 20)] {
-            readings.begins(&reading(operator, filter), at(s));
+            readings.begins(&reading(operator, filter), ALL, at(s));
         }
         let ended = |s| readings.take_ended(Duration::from_secs(s));
         assert!(ended(20 + LEDGER_READING_IDLE_S).is_empty(), "it goes on");
@@ -170,6 +248,7 @@ mod tests {
         let (readings, operator) = (LedgerReadings::default(), operator());
         let of = |number: usize| EndedReading {
             reading: reading(operator, &number.to_string()),
+            range: ALL,
             count: 2,
             first: Timestamp::from_s(0),
             last: Timestamp::from_s(1),
@@ -186,7 +265,7 @@ mod tests {
         let (readings, operator) = (LedgerReadings::default(), operator());
         let begun: Vec<u64> = (0..2 * READING_S_MAX)
             .step_by(60)
-            .filter(|s| readings.begins(&reading(operator, "agent=a"), at(*s)))
+            .filter(|s| readings.begins(&reading(operator, "agent=a"), ALL, at(*s)))
             .collect();
         assert_eq!(begun, [0, READING_S_MAX + 60]);
         assert_eq!(readings.take_ended(Duration::from_secs(READING_S_MAX + 60))[0].count, 61);
@@ -197,10 +276,10 @@ mod tests {
         let (readings, operator) = (LedgerReadings::default(), operator());
         let millis = |number: u64| ReadAt { elapsed: Duration::from_millis(number), ..at(0) };
         for number in 0..=LEDGER_READERS_MAX as u64 {
-            assert!(readings.begins(&reading(operator, &number.to_string()), millis(number)));
+            assert!(readings.begins(&reading(operator, &number.to_string()), ALL, millis(number)));
         }
         assert_eq!(readings.0.lock().unwrap().open.len(), LEDGER_READERS_MAX);
-        let begins = |filter: &str| readings.begins(&reading(operator, filter), at(10));
+        let begins = |filter: &str| readings.begins(&reading(operator, filter), ALL, at(10));
         assert!(begins("0"), "the oldest was forgotten");
         assert!(!begins("500"));
     }

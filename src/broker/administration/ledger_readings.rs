@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::ledger_readers::{EndedReading, ReadAt, Reading};
+use super::ledger_readers::{EndedReading, ReadAt, ReadRange, Reading};
 use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::base::without_secret_forms;
 use crate::broker::caller_services::AdminServices;
@@ -13,16 +13,18 @@ use crate::policy::{Authorised, ReadLedger};
 use crate::wire::EntriesQuery;
 
 impl AdminServices {
-    /// Records that the operator reads the ledger, once for all pages with one filter. If the entry cannot be written soon,
+    /// Records that the operator reads the ledger, once for all pages of a listing. If the entry cannot be written soon,
     /// it is counted: a disk that fails keeps nobody from reading.
     pub async fn note_ledger_reading(&self, by: &Authorised<ReadLedger>, query: &EntriesQuery) {
         let (services, operator) = (&self.0, by.operator());
         let filter: Vec<String> =
             query.filter.parameters().map(|(name, text)| format!("{name}={}", shortened(text))).collect();
-        let reading = Reading { operator: operator.id(), name: operator.name().clone(), filter };
+        let (order, range) = (query.order, ReadRange::of(query));
+        let (name, end) = (operator.name().clone(), range.end(order));
+        let reading = Reading { operator: operator.id(), name, filter, order, end };
         let clock = &services.state.clock;
         let at = ReadAt { elapsed: clock.elapsed(), time: clock.now() };
-        if !services.state.ledger_readings.begins(&reading, at) {
+        if !services.state.ledger_readings.begins(&reading, range, at) {
             return;
         }
         let event = LedgerRead {
@@ -62,10 +64,14 @@ impl Services {
 
     /// Whether the entry was written soon.
     async fn record_ended_reading(&self, ended: EndedReading) -> bool {
-        let EndedReading { reading, count, first, last } = ended;
+        let EndedReading { reading, range, count, first, last } = ended;
         let event = LedgerReadingEnded {
             by: &reading.name,
+            order: reading.order.as_str(),
             filter: reading.filter,
+            after: range.after,
+            before: range.before,
+            limit: range.limit,
             requests: count,
             since: first.to_string(),
             until: last.to_string(),
