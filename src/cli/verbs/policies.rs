@@ -4,14 +4,16 @@ use serde_json::Value;
 use super::policy_rollback::PolicyRollbackArgs;
 use super::policy_test::PolicyTestArgs;
 use crate::base::{Moment, PolicyName};
+use crate::cli::client::Client;
 use crate::cli::listing::ListArgs;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, moment};
+use crate::policy::{ReadLedger, Right as _};
 use crate::rotation::spoken;
 use crate::wire::{
     GET_POLICY, GET_POLICY_VERSION, LIST_POLICIES, LIST_POLICY_SETS, LIST_POLICY_VERSIONS, Nothing,
-    PolicyAnswer, PolicySetAnswer, PolicyVersionAnswer, PolicyVersionBody,
+    OPERATOR_WHOAMI, PolicyAnswer, PolicySetAnswer, PolicyVersionAnswer, PolicyVersionBody,
 };
 
 /// `keyward policy …`
@@ -64,19 +66,44 @@ impl PolicyShowArgs {
         let client = session.operator().await?;
         if self.at.is_none() && self.hash.is_none() {
             let found = client.call(GET_POLICY, &name, &Nothing).await?;
-            show(session, &found.sent, found.sent.clone(), &found.answer);
+            // JSON has the form of the answer.
+            let version = if session.console.is_json() {
+                None
+            } else {
+                present_version(&client, &name, &found.answer).await
+            };
+            let fields = with_version(found.sent.clone(), version.as_ref());
+            show(session, &found.sent, fields, &found.answer);
             return Ok(());
         }
         let wanted = PolicyVersionBody { at: self.at.map(|at| at.to_string()), hash: self.hash.clone() };
         let found = client.call(GET_POLICY_VERSION, &name, &wanted).await?;
-        let mut fields = found.sent.get("policy").cloned().unwrap_or_default();
-        let version = found.sent.get("version").and_then(Value::as_object);
-        if let Value::Object(fields) = &mut fields {
-            fields.extend(version.into_iter().flatten().map(|(field, value)| (field.clone(), value.clone())));
-        }
+        let fields = found.sent.get("policy").cloned().unwrap_or_default();
+        let fields = with_version(fields, found.sent.get("version"));
         show(session, &found.sent, fields, &found.answer.policy);
         Ok(())
     }
+}
+
+/// Who applied the present version of `policy`, and when, if the operator's role reads the ledger. Another operator does not
+/// ask: each refused request of an operator has an entry.
+async fn present_version(client: &Client, name: &PolicyName, policy: &PolicyAnswer) -> Option<Value> {
+    let whoami = client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await.ok()?;
+    let reads_ledger = ReadLedger::NEED.roles.iter().any(|role| *role.as_str() == *whoami.answer.role);
+    if !reads_ledger {
+        return None;
+    }
+    let wanted = PolicyVersionBody { at: None, hash: policy.hash.clone() };
+    let found = client.call(GET_POLICY_VERSION, name, &wanted).await.ok()?;
+    found.sent.get("version").cloned()
+}
+
+/// The fields of a policy and those of its version.
+fn with_version(mut fields: Value, version: Option<&Value>) -> Value {
+    if let (Value::Object(fields), Some(Value::Object(version))) = (&mut fields, version) {
+        fields.extend(version.iter().map(|(field, value)| (field.clone(), value.clone())));
+    }
+    fields
 }
 
 /// The `fields` of a policy as tables, then its rule as it was declared.

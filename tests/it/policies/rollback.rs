@@ -125,5 +125,10 @@ fn removed_policy_is_found_in_its_history() {
     // And it is brought back with the hash that is listed there
     let hash = hashes(&process)[0].clone();
     assert!(keyward(&process, &format!("keyward policy rollback p --to {hash} --yes")).0);
-    assert!(keyward(&process, "keyward policy show p").0);
+    // And the present version has who applied it, and when
+    let (is_good, shown, _) = keyward(&process, "keyward policy show p");
+    let has = |field: &str, text: &str| {
+        shown.lines().any(|line| line.split_whitespace().next() == Some(field) && line.contains(text))
+    };
+    assert!(is_good && has("by", "admin") && has("from", "20") && has("hash", &hash), "{shown}");
 }
