@@ -47,10 +47,6 @@ fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     let lines =
         text(&process, &["audit", "list", "--agent", "a", "--kind", "secret.revealed", "-o", "jsonl"]);
     let entry: Value = serde_json::from_str(lines.trim_end()).unwrap();
-    let cut =
-        process.run_as("operator", &["audit", "list", "--agent", "a", "--limit", "1", "-o", "jsonl"], b"");
-    let said = String::from_utf8_lossy(&cut.stderr).into_owned();
-    assert!(said.contains("1 listed,") && said.contains("more fit"), "{said}");
     assert_eq!((entry["kind"].as_str(), lines.lines().count()), (Some("secret.revealed"), 1));
     let csv = text(&process, &["audit", "list", "--agent", "a", "--kind", "secret.revealed", "-o", "csv"]);
     let rows: Vec<&str> = csv.split("\r\n").collect();
@@ -81,7 +77,28 @@ fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     }
     let refused = process.said_by("operator", &["audit", "list", "--source", "10.0.0.5/24"]).unwrap_err();
     assert!(refused.contains("query_invalid") && refused.contains("`10.0.0.0/24`"), "{refused}");
-    // A filter that no entry can fit is refused
+    let shown = process.json(&["audit", "show", &seq]);
+    assert_eq!(
+        (shown["event"]["agent"].as_str(), shown["links"][0]["name"].as_str()),
+        (Some("a"), Some("a"))
+    );
+    let refused = process.said_by("operator", &["audit", "show", "999999"]).unwrap_err();
+    assert!(refused.contains("entry_unknown"), "{refused}");
+}
+
+#[test]
+fn a_listing_in_lines_says_that_it_is_cut() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let cut = process.run_as("operator", &["audit", "list", "--limit", "1", "-o", "jsonl"], b"");
+    let said = String::from_utf8_lossy(&cut.stderr).into_owned();
+    assert!(said.contains("1 listed,") && said.contains("more fit"), "{said}");
+}
+
+#[test]
+fn a_filter_that_no_entry_can_fit_is_refused() {
+    let mut process = Process::init("warn");
+    process.serve();
     for args in [&["--incident", "inc_zz"][..], &["--approval", "xyz"], &["--lease", "1"]] {
         let refused = process.said_by("operator", &[&["audit", "list"][..], args].concat()).unwrap_err();
         assert!(
@@ -94,13 +111,6 @@ fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("the range is empty"), "{said}");
-    let shown = process.json(&["audit", "show", &seq]);
-    assert_eq!(
-        (shown["event"]["agent"].as_str(), shown["links"][0]["name"].as_str()),
-        (Some("a"), Some("a"))
-    );
-    let refused = process.said_by("operator", &["audit", "show", "999999"]).unwrap_err();
-    assert!(refused.contains("entry_unknown"), "{refused}");
 }
 
 #[test]

@@ -147,8 +147,8 @@ fn runs_of(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The parts of a word, or of a run of words, that may be values: between punctuation that separates fields, after the name of a field, and
-/// without what is around them.
+/// The parts of a word, or of a run of words, that may be values: between punctuation that separates fields, after the name
+/// of a field, and without what is around them.
 fn parts_of(word: &str) -> impl Iterator<Item = &str> {
     let pieces = word.split(is_separator).chain([word]);
     let pieces = pieces.flat_map(|piece| {
