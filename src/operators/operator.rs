@@ -32,6 +32,8 @@ pub struct Operator {
     /// The operators that made the codes of its enrolments or named its person, and those that did so for them: where a
     /// second operator is demanded, none of them accepts its approval key.
     pub introduced_by: BTreeSet<OperatorId>,
+    /// The persons who these operators are or were, and who it was itself, folded.
+    pub(super) introducing_persons: BTreeSet<String>,
 }
 
 /// A use of an operator's certificate.
