@@ -110,8 +110,8 @@ fn outdated(problem: &str) -> Failure {
 /// The refusal of a lower sensitivity without an approval.
 pub(super) fn unapproved(name: &SecretName) -> Failure {
     let why = format!(
-        "a lower sensitivity of secret `{name}` restricts less what delivers it, and this broker demands the approval of a second \
-         operator for that; nothing was changed"
+        "a lower sensitivity of secret `{name}` restricts less what delivers it now or later, and this broker demands the approval of \
+         a second operator for that; nothing was changed"
     );
     let fix = format!(
         "another person with the role `admin` runs `keyward secret classify {name} ordinary --approve --out approval.json`; then: \

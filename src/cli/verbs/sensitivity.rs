@@ -29,7 +29,7 @@ pub struct ClassifyArgs {
     /// Confirm that capabilities deliver the secret under fewer restrictions: needed for a lower sensitivity
     #[arg(long)]
     widen: bool,
-    /// The approval of a second operator, from the same command with `--approve`; needed for a lower sensitivity where the
+    /// The approval of a second operator, from the same command with `--approve`; needed for each lower sensitivity where the
     /// broker demands a second operator
     #[arg(long, value_name = "FILE")]
     approved: Option<PathBuf>,
@@ -75,8 +75,11 @@ async fn approve(
     let secret = client.call(GET_SECRET, name, &Nothing).await?;
     let present = secret.sensitivity.parse::<Sensitivity>().unwrap_or_default();
     let Some(classified_seq) = secret.classified_seq.filter(|_| to < present) else {
-        let why =
-            format!("the secret `{name}` has the sensitivity {}, which is not higher", secret.sensitivity);
+        let why = format!(
+            "the secret `{name}` has the sensitivity {}, so {} is not lower",
+            secret.sensitivity,
+            to.as_str()
+        );
         return Err(CommandFailure::new(code::PLAN_APPROVAL_NOT_NEEDED).because(why).mended_by(format!(
             "set it without an approval: `keyward secret classify {name} {}`",
             to.as_str()
@@ -91,13 +94,16 @@ async fn approve(
     let message = SensitivityBallot::approve(&operator, (name, to), classified_seq, &expires_at).canonical();
     let message = message.map_err(|_| CommandFailure::internal("the approval has no canonical form"))?;
     let capabilities: Vec<String> = secret.consumers.iter().map(|one| one.capability.to_string()).collect();
+    let capabilities =
+        if capabilities.is_empty() { "none that you can see".to_owned() } else { capabilities.join(", ") };
     let lines: [Line; 4] = [
         ("secret", name.to_string()),
         ("sensitivity", format!("{} (present: {})", to.as_str(), present.as_str())),
-        ("capabilities", visible(&capabilities.join(", "), CAPABILITIES_CHARS)),
+        ("capabilities", visible(&capabilities, CAPABILITIES_CHARS)),
         (
             "you approve",
-            "this change: the capabilities deliver the secret under fewer restrictions".to_owned(),
+            "this change: these and later capabilities deliver the secret under fewer restrictions"
+                .to_owned(),
         ),
     ];
     let signature = base64url(&sign_approval(key, &message, &text_of(&lines))?);
