@@ -1,12 +1,11 @@
 //! `keyward secret classify`, and the approval of a lower sensitivity by a second operator.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::approval_view::{Line, text_of};
+use super::plan_approval::read_signed;
 use crate::base::code;
 use crate::base::encoding::base64url;
 use crate::base::limits::PLAN_APPROVAL_S;
@@ -126,17 +125,8 @@ const CLOCKS_DIFFER_S: i64 = 300;
 /// Characters of the names of capabilities that are shown.
 const CAPABILITIES_CHARS: usize = 4000;
 
-/// Longest file with an approval, in bytes.
-const APPROVAL_BYTES_MAX: u64 = 16 * 1024;
-
 /// The approval in the file at `path`.
 fn read_approval(path: &Path) -> Result<SensitivityApprovalBody, CommandFailure> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(APPROVAL_BYTES_MAX).read_to_end(&mut text));
-    read.map_err(|error| CommandFailure::of_file(path, &error))?;
-    serde_json::from_slice(&text).map_err(|_| {
-        let why = format!("the file `{}` is not the approval of a lower sensitivity", path.display());
-        let fix = "use the file of `keyward secret classify NAME ordinary --approve --out FILE` as it is";
-        CommandFailure::new(code::PLAN_APPROVAL_MALFORMED).because(why).mended_by(fix)
-    })
+    let command = "keyward secret classify NAME ordinary --approve --out FILE";
+    read_signed(path, "the approval of a lower sensitivity", command)
 }
