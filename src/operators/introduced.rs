@@ -1,7 +1,5 @@
 //! Operators that other operators introduced: by the code of an enrolment, or by naming the person.
 
-use std::collections::BTreeSet;
-
 use super::approval_key::{ApprovalKey, ApprovalKeyChange};
 use super::operator::Operator;
 use super::profile::OperatorProfile;
@@ -10,13 +8,17 @@ use crate::base::{OperatorId, OperatorName, Person};
 use crate::store::At;
 
 impl Operator {
+    /// The operators that introduced this one, also those that were deleted since.
+    pub fn introduced_by(&self) -> impl Iterator<Item = OperatorId> {
+        self.introducers().operators()
+    }
+
     /// Whether `by`, or another operator of its person, introduced this operator, itself or by operators that it introduced;
     /// also if this operator had this person before.
     #[must_use]
     pub fn is_introduced_by(&self, by: &Self) -> bool {
-        let person = by.profile.person.as_ref().map(Person::folded);
-        self.introduced_by.contains(&by.id)
-            || person.is_some_and(|person| self.introducing_persons.contains(&person))
+        let introducers = self.introducers();
+        introducers.has(by.id) || by.profile.person.as_ref().is_some_and(|one| introducers.has_person(one))
     }
 
     /// Whether an operator that introduced this one accepted its approval key: such a key does not show a second person.
@@ -27,34 +29,32 @@ impl Operator {
 }
 
 impl Operators {
-    /// `by` introduced the operator `name`, and so did the operators that introduced `by`.
+    /// `by` introduced the operator `name`, and so did the introducers of `by`.
     pub(super) fn introduce(&mut self, name: &OperatorName, by: OperatorId) {
-        let (mut operators, mut persons) = (BTreeSet::from([by]), BTreeSet::new());
-        if let Some(by) = self.with(by) {
-            operators.extend(&by.introduced_by);
-            persons.extend(by.introducing_persons.iter().cloned());
-            persons.extend(by.profile.person.as_ref().map(Person::folded));
-        }
-        self.change(name, |one| {
-            one.introduced_by.extend(operators);
-            one.introducing_persons.extend(persons);
-        });
+        let maker = self.with(by);
+        let mut introducers = maker.map(|maker| maker.introducers().clone()).unwrap_or_default();
+        introducers.add(by);
+        let person = maker.and_then(|maker| maker.profile.person.as_ref());
+        person.into_iter().for_each(|person| introducers.add_person(person));
+        self.change(name, |one| one.introducers_mut().add_all(introducers));
     }
 
     /// Gives the operator `name` another profile. Its person before stays known, and so does a new person of an introducer:
     /// otherwise one person is two after a change of its name.
     pub(super) fn describe(&mut self, name: &OperatorName, profile: &OperatorProfile) {
         let Some(operator) = self.named(name) else { return };
-        let (id, before) = (operator.id, operator.profile.person.as_ref().map(Person::folded));
-        let after = profile.person.as_ref().map(Person::folded);
-        let is_same = before == after;
-        self.change(name, |one| {
-            one.profile = profile.clone();
-            one.introducing_persons.extend(before.filter(|_| !is_same));
-        });
-        let Some(person) = after.filter(|_| !is_same) else { return };
-        for introduced in self.all_mut().filter(|one| one.introduced_by.contains(&id)) {
-            introduced.introducing_persons.insert(person.clone());
+        let (id, before, after) = (operator.id, operator.profile.person.clone(), profile.person.as_ref());
+        let is_same = Person::are_same(before.as_ref(), after);
+        self.change(name, |one| one.profile = profile.clone());
+        if is_same {
+            return;
+        }
+        if let Some(before) = &before {
+            self.change(name, |one| one.introducers_mut().add_person(before));
+        }
+        let Some(after) = after else { return };
+        for introduced in self.all_mut().filter(|one| one.introducers().has(id)) {
+            introduced.introducers_mut().add_person(after);
         }
     }
 

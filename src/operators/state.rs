@@ -1,9 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::approval_key::{ApprovalKey, ApprovalKeys};
+use super::approval_key::ApprovalKey;
 use super::effect::{Effect, OperatorCertificate};
 use super::operator::{Certificate, EnrolledFrom, Operator, OperatorUse, Serving, SignedOperatorCertificate};
 use super::profile::OperatorProfile;
@@ -323,18 +323,7 @@ impl Operators {
     }
 
     fn operator(&mut self, id: OperatorId, name: &OperatorName) -> &mut Operator {
-        self.by_name.entry(name.clone()).or_insert_with(|| Operator {
-            id,
-            name: name.clone(),
-            role: OperatorRole::Admin,
-            scope: Scope::Everything,
-            certificates: Vec::new(),
-            profile: OperatorProfile::default(),
-            last_use: None,
-            approval_keys: ApprovalKeys::default(),
-            introduced_by: BTreeSet::new(),
-            introducing_persons: BTreeSet::new(),
-        })
+        self.by_name.entry(name.clone()).or_insert_with(|| Operator::new(id, name.clone()))
     }
 }
 

@@ -56,8 +56,7 @@ impl AdminServices {
         if before == to && idempotency.is_none() {
             return Ok(Classified { seq: None, cut_off });
         }
-        let approval =
-            approval.as_ref().map(|one| self.0.verified_sensitivity(by.operator(), (name, to), one));
+        let approval = approval.as_ref().map(|one| self.0.verified_sensitivity(by.operator(), name, to, one));
         let approval = approval.transpose()?;
         let demands = self.0.settings.widening_second_operator;
         let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {

@@ -90,7 +90,7 @@ async fn approve(
     let file = OutFile::open(out, "nothing was signed")?;
     let expires_at =
         SystemClock::new().now().plus_s(PLAN_APPROVAL_S.saturating_sub(CLOCKS_DIFFER_S)).to_string();
-    let message = SensitivityBallot::approve(&operator, (name, to), classified_seq, &expires_at).canonical();
+    let message = SensitivityBallot::approve(&operator, name, to, classified_seq, &expires_at).canonical();
     let message = message.map_err(|_| CommandFailure::internal("the approval has no canonical form"))?;
     let capabilities: Vec<String> = secret.consumers.iter().map(|one| one.capability.to_string()).collect();
     let capabilities =

@@ -284,7 +284,7 @@ async fn operator_of_unknown_person_applies_no_wider_plan() {
 fn lower_sensitivity(key: &EcdsaKey, name: &str, since: u64, expires_at: &str) -> Value {
     let (operator, secret) = ("bob".parse().unwrap(), name.parse().unwrap());
     let to = "ordinary".parse().unwrap();
-    let signed = SensitivityBallot::approve(&operator, (&secret, to), since, expires_at).canonical().unwrap();
+    let signed = SensitivityBallot::approve(&operator, &secret, to, since, expires_at).canonical().unwrap();
     json!({
         "type": SensitivityBallot::KIND, "operator": "bob", "secret": name, "sensitivity": "ordinary",
         "classified_seq": since, "expires_at": expires_at, "signature": base64url(&key.sign(&signed).unwrap()),
