@@ -155,4 +155,7 @@ async fn a_broker_whose_database_hangs_is_not_ready_and_recovers() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     until(async || ready().await.0 == 200).await;
     assert_eq!(stored(&moving.process), ["waits"]);
+    // And the log has a line of the stall, and one of its end
+    until(async || moving.process.log().contains("the ledger can be written again")).await;
+    assert!(moving.process.log().contains("has not answered a write for 3 s"), "{}", moving.process.log());
 }

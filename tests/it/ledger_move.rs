@@ -22,7 +22,7 @@ pub(crate) struct Moving {
 
 impl Moving {
     pub(crate) fn begin() -> Self {
-        let (pair, process) = (Pair::start(), Process::init("warn"));
+        let (pair, process) = (Pair::start(), Process::init("info"));
         let files = fs::read_to_string(process.config()).unwrap();
         let moving = Self { pair, process, files };
         let port = moving.pair.primary.port.to_string();
