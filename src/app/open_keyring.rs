@@ -47,9 +47,8 @@ pub(crate) fn open_keyring(config: &Config) -> Result<Keyring, CommandFailure> {
 /// Opens the keyring for `keyward serve`, as [`open_keyring`] does.
 pub(crate) fn open_keyring_at_start(config: &Config) -> Result<Keyring, CommandFailure> {
     let is_outside = matches!(config.root_key, RootKey::Credential(_)) && !has_credentials();
-    open_keyring(config).map_err(|failure| {
-        if is_outside { failure.mended_by(START_OUTSIDE_OF_SERVICE) } else { failure }
-    })
+    open_keyring(config)
+        .map_err(|failure| if is_outside { failure.mended_by(START_OUTSIDE_OF_SERVICE) } else { failure })
 }
 
 /// With the way out if other slots than those of key files open the keyring, and the key of `[root_key]` does not.

@@ -150,7 +150,8 @@ impl Log for PostgresLog {
     fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure> {
         let Some(last) = batch.last() else { return Ok(()) };
         let (rows, last) = (BatchRows::of(batch), EntryMark { seq: last.seq, node: last.node() });
-        let committed = self.writer.ask(move |runtime, writer| runtime.block_on(told(writer.commit(rows, last))));
+        let committed =
+            self.writer.ask(move |runtime, writer| runtime.block_on(told(writer.commit(rows, last))));
         Ok(committed.unwrap_or_else(gone)?)
     }
 

@@ -21,8 +21,7 @@ const READ: Permission = Permission { owner: 0o400, group: 0o040, others: 0o004,
 
 /// The directories in which systemd keeps those of services with `DynamicUser=`, closed to all users but root. A service
 /// reaches its own one through a mount.
-const OF_SERVICES: [&str; 4] =
-    ["/var/lib/private", "/var/cache/private", "/var/log/private", "/run/private"];
+const OF_SERVICES: [&str; 4] = ["/var/lib/private", "/var/cache/private", "/var/log/private", "/run/private"];
 
 /// A user of this host with its main group.
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +128,8 @@ fn resolved(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

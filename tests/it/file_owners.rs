@@ -209,7 +209,8 @@ fn password_file_of_root_fails_the_check_of_the_host() {
     };
     // When root checks the host, then the check names the file and the user that needs it, and does not open it to others
     let said = checked();
-    let closed = format!("the file `{}` (of uid 0, mode 600) is closed to uid {}", password.display(), SERVICE.0);
+    let closed =
+        format!("the file `{}` (of uid 0, mode 600) is closed to uid {}", password.display(), SERVICE.0);
     let fix = format!("`chown {} {}`", SERVICE.0, password.display());
     assert!(said.contains(&closed) && said.contains(&fix) && !said.contains("chmod o+r"), "{said}");
     // And when the file belongs to that user, then the check passes

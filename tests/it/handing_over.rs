@@ -220,7 +220,10 @@ fn a_file_that_cannot_be_written_costs_no_code_and_no_read() {
     // When a code is written to a file, then the next command on the other machine names this file
     let codes = ["of-agent", "of-operator"].map(|name| process.path(name).display().to_string());
     for (args, said) in [
-        (["agent", "invite", "a", "--out", &codes[0]], "agent's machine: `keyward join --code-file of-agent`"),
+        (
+            ["agent", "invite", "a", "--out", &codes[0]],
+            "agent's machine: `keyward join --code-file of-agent`",
+        ),
         (
             ["operator", "invite", "admin", "--out", &codes[1]],
             "operator's machine: `keyward join --code-file of-operator`",

@@ -80,8 +80,8 @@ fn broker() -> (Moving, Proxy) {
     let mut moving = Moving::begin();
     let proxy = Proxy::of(moving.pair.primary.port);
     moving.configure_at(&[proxy.port]);
-    moving.good(1);
     moving.good(2);
+    moving.good(3);
     moving.process.serve();
     (moving, proxy)
 }

@@ -68,8 +68,8 @@ fn a_started_copy_of_the_data_leaves_the_ledger_alone() {
     // Given a broker with a ledger in the database, and a copy of its data directory
     let mut moving = Moving::begin();
     moving.configure();
-    moving.good(1);
     moving.good(2);
+    moving.good(3);
     moving.process.serve();
     moving.process.good(&["secret", "put", "before"], b"value");
     moving.process.stop();
