@@ -169,7 +169,7 @@ fn checked(record: &EvidenceRecord, keys: &KeyEntries) -> Option<Checked> {
             let Lowered { secret, to, approved } = serde_json::from_str(&record.event).ok()?;
             let Some(lower) = approved else { return Some(Checked::Unsigned) };
             let ApprovedSensitivity { operator, classified_seq, expires_at, key } = lower;
-            let signed = SensitivityBallot::approve(&operator, (&secret, to), classified_seq, &expires_at)
+            let signed = SensitivityBallot::approve(&operator, &secret, to, classified_seq, &expires_at)
                 .canonical()
                 .ok()?;
             (operator, signed, key)
