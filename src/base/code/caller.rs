@@ -120,7 +120,7 @@ super::codes! {
         "an admin cannot accept its own approval key, nor that of another operator of the same person",
         "ask an admin who is another person, or accept the key on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`";
     ACCEPTER_INTRODUCED_OPERATOR "accepter_introduced_operator" Denied:
-        "this broker demands a second operator, and the admin who accepts the approval key, or an operator that this admin introduced, invited the operator or named its person",
+        "this broker demands a second operator, and the admin who accepts the approval key, another operator of the same person, or an operator that one of them introduced, invited the operator or named its person",
         "ask an admin who did neither; if there is none, accept the key on the broker's host, as root: `keyward approval key accept NAME --fingerprint HEX --on-host`";
     NOT_BY_BREAK_GLASS "not_by_break_glass" Denied:
         "break-glass access contains and freezes, and never lifts a containment or thaws the broker",

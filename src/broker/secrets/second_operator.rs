@@ -49,7 +49,8 @@ impl Services {
     pub(super) fn verified_sensitivity<'a>(
         &self,
         by: &OperatorPrincipal,
-        (name, to): (&SecretName, Sensitivity),
+        name: &SecretName,
+        to: Sensitivity,
         approval: &'a SensitivityApproval,
     ) -> Result<VerifiedApproval<'a>, Failure> {
         if approval.secret != *name || approval.to != to {
@@ -57,7 +58,7 @@ impl Services {
         }
         let SensitivityApproval { operator, classified_seq, signature, .. } = approval;
         let expires_at = approval.expires_at.to_string();
-        let ballot = SensitivityBallot::approve(operator, (name, to), *classified_seq, &expires_at);
+        let ballot = SensitivityBallot::approve(operator, name, to, *classified_seq, &expires_at);
         let message = &ballot.canonical().map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         let (second, _) = self.state.read(|reading| SecondPerson::of(reading, by, Some(operator), LOWER));
         let key =
@@ -110,8 +111,8 @@ fn outdated(problem: &str) -> Failure {
 /// The refusal of a lower sensitivity without an approval.
 pub(super) fn unapproved(name: &SecretName) -> Failure {
     let why = format!(
-        "a lower sensitivity of secret `{name}` restricts less what delivers it, and this broker demands the approval of a second \
-         operator for that; nothing was changed"
+        "a lower sensitivity of secret `{name}` restricts less what delivers it now or later, and this broker demands the approval of \
+         a second operator for that; nothing was changed"
     );
     let fix = format!(
         "another person with the role `admin` runs `keyward secret classify {name} ordinary --approve --out approval.json`; then: \
