@@ -244,3 +244,32 @@ async fn another_owner_of_a_high_secret_is_confirmed_if_it_gives_access() {
     assert_eq!(agent.secret("github/app", &token).await.status, 200);
     assert_eq!(put(&broker, "github/app", &to_red).await.status, 201);
 }
+
+/// The declarations with a policy whose condition is `test`.
+fn testing(test: &str) -> String {
+    format!(
+        "{}[[policy]]\nname = \"p\"\nrule = '''\nforbid (principal, action, resource) when {{ {test} }};\n'''\n",
+        long()
+    )
+}
+
+#[tokio::test]
+async fn higher_sensitivity_that_a_policy_spares_needs_a_confirmation() {
+    // Given a policy that denies what delivers ordinary secrets
+    let (broker, _agent) = broker().await;
+    assert_eq!(put(&broker, "github/app", &[]).await.status, 201);
+    assert_eq!(broker.apply(&testing("resource.sensitivity == \"ordinary\"")).await.status, 200);
+    // When the secret gets the sensitivity `high`, by either command, then the change has to be confirmed
+    let refusal = classify(&broker, "high").await;
+    refused(&refusal, 409, "widening_not_confirmed");
+    assert!(refusal.text().contains("capability `github.repo.read`"), "{}", refusal.text());
+    let high = ("keyward-sensitivity", "high");
+    refused(&put(&broker, "github/app", &[high]).await, 409, "widening_not_confirmed");
+    let body = json!({ "sensitivity": "high", "widen": true });
+    let done = broker.operator().post_json("/v1/secret-sensitivity/github/app", &body).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    // The twin: a policy that restricts sensitive secrets more
+    classified(&broker, "ordinary").await;
+    assert_eq!(broker.apply(&testing("resource.sensitivity == \"high\"")).await.status, 200);
+    classified(&broker, "high").await;
+}

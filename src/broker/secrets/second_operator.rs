@@ -1,4 +1,4 @@
-//! The approval of a lower sensitivity by a second operator.
+//! The approval of another sensitivity by a second operator.
 
 use crate::authn::OperatorPrincipal;
 use crate::base::encoding::base64url;
@@ -13,7 +13,7 @@ use crate::policy::{Right as _, StoreSecrets};
 use crate::secrets::{ApprovedSensitivity, Secret};
 use crate::wire::SensitivityBallot;
 
-/// The approval of a lower sensitivity, as a request has it.
+/// The approval of another sensitivity, as a request has it.
 #[derive(Clone, Debug)]
 pub struct SensitivityApproval {
     /// The operator that approved.
@@ -22,7 +22,7 @@ pub struct SensitivityApproval {
     pub secret: SecretName,
     /// The sensitivity that the approval names.
     pub to: Sensitivity,
-    /// The entry that set the present sensitivity.
+    /// The entry that set the present sensitivity; 0 if none did.
     pub classified_seq: u64,
     /// The end of the approval, as it was signed.
     pub expires_at: Timestamp,
@@ -36,10 +36,19 @@ pub(super) struct VerifiedApproval<'a> {
     key: Digest,
 }
 
-const LOWER: Approved = Approved {
-    what: "the lower sensitivity",
-    command: "`keyward secret classify NAME ordinary --approve --out FILE`",
-};
+/// The change to the sensitivity `to`, as messages name it.
+const fn change_to(to: Sensitivity) -> Approved {
+    match to {
+        Sensitivity::Ordinary => Approved {
+            what: "the lower sensitivity",
+            command: "`keyward secret classify NAME ordinary --approve --out FILE`",
+        },
+        Sensitivity::High => Approved {
+            what: "the higher sensitivity",
+            command: "`keyward secret classify NAME high --approve --out FILE`",
+        },
+    }
+}
 
 impl Services {
     /// Verifies the signature of `approval` of the sensitivity `to` of the secret `name`, outside of the state's lock.
@@ -54,13 +63,14 @@ impl Services {
         approval: &'a SensitivityApproval,
     ) -> Result<VerifiedApproval<'a>, Failure> {
         if approval.secret != *name || approval.to != to {
-            return Err(outdated("the approval names another secret or another sensitivity"));
+            return Err(outdated(to, "the approval names another secret or another sensitivity"));
         }
         let SensitivityApproval { operator, classified_seq, signature, .. } = approval;
         let expires_at = approval.expires_at.to_string();
         let ballot = SensitivityBallot::approve(operator, name, to, *classified_seq, &expires_at);
         let message = &ballot.canonical().map_err(|error| Failure::internal(code::INTERNAL, &error))?;
-        let (second, _) = self.state.read(|reading| SecondPerson::of(reading, by, Some(operator), LOWER));
+        let of = |reading: &Reading<'_>| SecondPerson::of(reading, by, Some(operator), change_to(to));
+        let (second, _) = self.state.read(of);
         let key =
             second.verified(by.scope(), &SignedApproval { operator, message, signature })?.fingerprint();
         Ok(VerifiedApproval { approval, key })
@@ -68,7 +78,7 @@ impl Services {
 }
 
 impl VerifiedApproval<'_> {
-    /// Checks that the approval counts now for the lower sensitivity of `secret` by `by`.
+    /// Checks that the approval counts now for the change of `secret` by `by`.
     ///
     /// # Errors
     /// [`Failure`].
@@ -80,14 +90,20 @@ impl VerifiedApproval<'_> {
     ) -> Result<ApprovedSensitivity, Failure> {
         let (approval, now) = (self.approval, reading.now());
         if now >= approval.expires_at || approval.expires_at > now.plus_s(PLAN_APPROVAL_S) {
-            let why = "the approval of the lower sensitivity has expired, or is for longer than 24 hours; nothing was changed";
-            return Err(Failure::new(code::PLAN_APPROVAL_EXPIRED).because(why).mended_by(AGAIN));
+            let why = format!(
+                "the approval of {} has expired, or is for longer than 24 hours; nothing was changed",
+                change_to(approval.to).what
+            );
+            return Err(Failure::new(code::PLAN_APPROVAL_EXPIRED).because(why).mended_by(again(approval.to)));
         }
-        if secret.classified_seq != Some(approval.classified_seq) {
-            return Err(outdated("the sensitivity of the secret was changed since the approval"));
+        if secret.classified_seq.unwrap_or_default() != approval.classified_seq {
+            return Err(outdated(
+                approval.to,
+                "the sensitivity of the secret was changed since the approval",
+            ));
         }
         let operator = &approval.operator;
-        let second = SecondPerson::of(reading, by, Some(operator), LOWER);
+        let second = SecondPerson::of(reading, by, Some(operator), change_to(approval.to));
         let person = second.eligible(by.scope(), StoreSecrets::NEED.roles, operator, self.key)?;
         Ok(ApprovedSensitivity {
             operator: operator.clone(),
@@ -100,23 +116,28 @@ impl VerifiedApproval<'_> {
     }
 }
 
-const AGAIN: &str =
-    "have the second operator approve again: `keyward secret classify NAME ordinary --approve --out FILE`";
-
-fn outdated(problem: &str) -> Failure {
-    let why = format!("{problem}; nothing was changed");
-    Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why).mended_by(AGAIN)
+fn again(to: Sensitivity) -> String {
+    format!("have the second operator approve again: {}", change_to(to).command)
 }
 
-/// The refusal of a lower sensitivity without an approval.
-pub(super) fn unapproved(name: &SecretName) -> Failure {
+fn outdated(to: Sensitivity, problem: &str) -> Failure {
+    let why = format!("{problem}; nothing was changed");
+    Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why).mended_by(again(to))
+}
+
+/// The refusal of another sensitivity without an approval.
+pub(super) fn unapproved(name: &SecretName, to: Sensitivity) -> Failure {
+    let (change, to) = match to {
+        Sensitivity::Ordinary => ("lower", to.as_str()),
+        Sensitivity::High => ("higher", to.as_str()),
+    };
     let why = format!(
-        "a lower sensitivity of secret `{name}` restricts less what delivers it now or later, and this broker demands the approval of \
-         a second operator for that; nothing was changed"
+        "a {change} sensitivity of secret `{name}` can restrict less what delivers it now or later, and this broker demands the \
+         approval of a second operator for that; nothing was changed"
     );
     let fix = format!(
-        "another person with the role `admin` runs `keyward secret classify {name} ordinary --approve --out approval.json`; then: \
-         `keyward secret classify {name} ordinary --widen --approved approval.json`"
+        "another person with the role `admin` runs `keyward secret classify {name} {to} --approve --out approval.json`; then: \
+         `keyward secret classify {name} {to} --widen --approved approval.json`"
     );
     Failure::new(code::WIDENING_NEEDS_SECOND_OPERATOR).because(why).mended_by(fix)
 }
