@@ -257,7 +257,6 @@ fn testing(test: &str) -> String {
 async fn higher_sensitivity_that_a_policy_spares_needs_a_confirmation() {
     // Given a policy that denies what delivers ordinary secrets
     let (broker, _agent) = broker().await;
-    assert_eq!(put(&broker, "github/app", &[]).await.status, 201);
     assert_eq!(broker.apply(&testing("resource.sensitivity == \"ordinary\"")).await.status, 200);
     // When the secret gets the sensitivity `high`, by either command, then the change has to be confirmed
     let refusal = classify(&broker, "high").await;

@@ -280,13 +280,17 @@ async fn operator_of_unknown_person_applies_no_wider_plan() {
     refused(&scene.apply(&wider(), Some(&approval)).await, 403, "approval_key_missing");
 }
 
-/// The approval by `bob` with `key` of the sensitivity `ordinary` of the secret `name`, which the entry `since` classified.
-fn lower_sensitivity(key: &EcdsaKey, name: &str, since: u64, expires_at: &str) -> Value {
-    let (operator, secret) = ("bob".parse().unwrap(), name.parse().unwrap());
-    let to = "ordinary".parse().unwrap();
-    let signed = SensitivityBallot::approve(&operator, &secret, to, since, expires_at).canonical().unwrap();
+/// The approval by `bob` with `key` of the sensitivity `ordinary` of this secret, which the entry `since` classified.
+fn lower_sensitivity(key: &EcdsaKey, secret: &str, since: u64, expires_at: &str) -> Value {
+    approved_sensitivity(key, secret, "ordinary", (since, expires_at))
+}
+
+fn approved_sensitivity(key: &EcdsaKey, secret: &str, to: &str, (since, expires_at): (u64, &str)) -> Value {
+    let (operator, name) = ("bob".parse().unwrap(), secret.parse().unwrap());
+    let ballot = SensitivityBallot::approve(&operator, &name, to.parse().unwrap(), since, expires_at);
+    let signed = ballot.canonical().unwrap();
     json!({
-        "type": SensitivityBallot::KIND, "operator": "bob", "secret": name, "sensitivity": "ordinary",
+        "type": SensitivityBallot::KIND, "operator": "bob", "secret": secret, "sensitivity": to,
         "classified_seq": since, "expires_at": expires_at, "signature": base64url(&key.sign(&signed).unwrap()),
     })
 }
@@ -360,4 +364,40 @@ async fn lower_sensitivity_of_an_undelivered_secret_needs_the_approval_too() {
     let lowered = by.post_json(route, &body).await;
     assert_eq!(lowered.status, 200, "{}", lowered.text());
     assert_eq!(by.get("/v1/secrets/spare").await.json()["sensitivity"], "ordinary");
+}
+
+#[tokio::test]
+async fn higher_sensitivity_that_a_policy_spares_needs_the_approval_too() {
+    // Given a policy that denies what delivers ordinary secrets, and a secret that was never classified
+    let scene = Scene::start().await;
+    let by = scene.broker.operator();
+    let stored = by.put("/v1/secrets/github/app", "application/octet-stream", b"value").await;
+    assert!([200, 201].contains(&stored.status), "{}", stored.text());
+    let rule = "[[policy]]\nname = \"p\"\nrule = '''\nforbid (principal, action, resource) when { resource.sensitivity == \
+                \"ordinary\" };\n'''\n";
+    let denied = scene.apply(rule, None).await;
+    assert_eq!(denied.status, 200, "{}", denied.text());
+    // When one operator raises the sensitivity, by either command, then it is refused
+    let route = "/v1/secret-sensitivity/github/app";
+    let mut body = json!({ "sensitivity": "high", "widen": true });
+    let refusal = by.post_json(route, &body).await;
+    refused(&refusal, 409, "widening_needs_second_operator");
+    assert!(refusal.text().contains("classify github/app high --approve"), "{}", refusal.text());
+    let headers = [
+        ("content-type", "application/octet-stream"),
+        ("keyward-sensitivity", "high"),
+        ("keyward-widen", "true"),
+    ];
+    let stored = by.send("PUT", "/v1/secrets/github/app", &headers, b"value").await;
+    refused(&stored, 409, "widening_needs_second_operator");
+    // And an approval of the lower sensitivity does not count
+    let noon = "2027-01-15T12:00:00.000Z";
+    body["approval"] = lower_sensitivity(&scene.key, "github/app", 0, noon);
+    refused(&by.post_json(route, &body).await, 409, "plan_approval_outdated");
+    // When another person has approved it, then it is raised, and the entry has both
+    body["approval"] = approved_sensitivity(&scene.key, "github/app", "high", (0, noon));
+    let done = by.post_json(route, &body).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    let event = scene.broker.entries("secret.sensitivity-raised").await.last().unwrap()["event"].clone();
+    assert_eq!((&event["operator"], &event["approved"]["operator"]), (&json!("admin"), &json!("bob")));
 }
