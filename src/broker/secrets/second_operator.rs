@@ -63,7 +63,7 @@ impl Services {
         approval: &'a SensitivityApproval,
     ) -> Result<VerifiedApproval<'a>, Failure> {
         if approval.secret != *name || approval.to != to {
-            return Err(outdated(to, "the approval names another secret or another sensitivity"));
+            return Err(outdated(name, to, "the approval names another secret or another sensitivity"));
         }
         let SensitivityApproval { operator, classified_seq, signature, .. } = approval;
         let expires_at = approval.expires_at.to_string();
@@ -88,22 +88,22 @@ impl VerifiedApproval<'_> {
         by: &OperatorPrincipal,
         secret: &Secret,
     ) -> Result<ApprovedSensitivity, Failure> {
-        let (approval, now) = (self.approval, reading.now());
-        if now >= approval.expires_at || approval.expires_at > now.plus_s(PLAN_APPROVAL_S) {
-            let why = format!(
-                "the approval of {} has expired, or is for longer than 24 hours; nothing was changed",
-                change_to(approval.to).what
+        let (approval, name, now) = (self.approval, &secret.name, reading.now());
+        let (to, expires_at) = (approval.to, approval.expires_at);
+        if now >= expires_at {
+            return Err(expired(name, to, &format!("expired at {expires_at}")));
+        }
+        if expires_at > now.plus_s(PLAN_APPROVAL_S) {
+            let problem = format!(
+                "counts until {expires_at}, which is more than 24 hours ahead: the clock of the machine that signed it may be wrong"
             );
-            return Err(Failure::new(code::PLAN_APPROVAL_EXPIRED).because(why).mended_by(again(approval.to)));
+            return Err(expired(name, to, &problem));
         }
         if secret.classified_seq.unwrap_or_default() != approval.classified_seq {
-            return Err(outdated(
-                approval.to,
-                "the sensitivity of the secret was changed since the approval",
-            ));
+            return Err(outdated(name, to, "the sensitivity of the secret was changed since the approval"));
         }
         let operator = &approval.operator;
-        let second = SecondPerson::of(reading, by, Some(operator), change_to(approval.to));
+        let second = SecondPerson::of(reading, by, Some(operator), change_to(to));
         let person = second.eligible(by.scope(), StoreSecrets::NEED.roles, operator, self.key)?;
         Ok(ApprovedSensitivity {
             operator: operator.clone(),
@@ -116,13 +116,22 @@ impl VerifiedApproval<'_> {
     }
 }
 
-fn again(to: Sensitivity) -> String {
-    format!("have the second operator approve again: {}", change_to(to).command)
+fn again(name: &SecretName, to: Sensitivity) -> String {
+    format!(
+        "have the second operator approve again: `keyward secret classify {name} {} --approve --out FILE`",
+        to.as_str()
+    )
 }
 
-fn outdated(to: Sensitivity, problem: &str) -> Failure {
+fn expired(name: &SecretName, to: Sensitivity, problem: &str) -> Failure {
+    let what = change_to(to).what;
+    let why = format!("the approval of {what} of secret `{name}` {problem}; nothing was changed");
+    Failure::new(code::PLAN_APPROVAL_EXPIRED).because(why).mended_by(again(name, to))
+}
+
+fn outdated(name: &SecretName, to: Sensitivity, problem: &str) -> Failure {
     let why = format!("{problem}; nothing was changed");
-    Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why).mended_by(again(to))
+    Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why).mended_by(again(name, to))
 }
 
 /// The refusal of another sensitivity without an approval.

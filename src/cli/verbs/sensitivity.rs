@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::approval_view::{Line, text_of};
+use super::declarations::quoted;
 use super::plan_approval::read_signed;
 use crate::base::code;
 use crate::base::encoding::base64url;
@@ -119,7 +120,13 @@ async fn approve(
         signature,
     };
     let text = serde_json::to_vec_pretty(&approval);
-    file.fill(&text.map_err(|error| CommandFailure::internal(&error.to_string()))?)
+    file.fill(&text.map_err(|error| CommandFailure::internal(&error.to_string()))?)?;
+    session.console.say(&format!(
+        "approved; another person makes the change: `keyward secret classify {name} {} --widen --approved {}`",
+        to.as_str(),
+        quoted(out)
+    ));
+    Ok(())
 }
 
 /// Seconds that the clock of this machine may be ahead of the broker's: an approval for longer than 24 hours is refused.
