@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Output;
 
-use super::commands::{WORDS, accepted, persons, typed};
+use super::commands::{WORDS, accept_on_host, accepted, created, persons, typed};
 use crate::support::broker::DECLARATIONS;
 use crate::support::process::Process;
 
@@ -24,14 +24,15 @@ fn file(process: &Process, name: &str, text: &str) -> String {
     process.path(name).display().to_string()
 }
 
-/// A broker that demands a second operator, whose policy `p` was about reads and is about writes. Bob has an accepted
-/// approval key.
+/// A broker that demands a second operator, whose policy `p` was about reads and is about writes. The admin and bob have
+/// accepted approval keys.
 fn demanding() -> Process {
     let mut process = persons();
     process.good(&["secret", "put", "github/app"], b"value");
     process.good(&["apply", "-f", &file(&process, "a.toml", &declared("read"))], b"");
     process.good(&["apply", "--widen", "-f", &file(&process, "a.toml", &declared("write"))], b"");
     accepted(&process, "bob");
+    accept_on_host(&process, "admin", &created(&process, "operator"));
     process.stop();
     process.configure("[policies]\nwidening_second_operator = true\n");
     process.serve();
