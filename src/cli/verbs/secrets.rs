@@ -115,7 +115,8 @@ pub struct PutArgs {
     /// `ordinary` or `high`; without it the sensitivity stays, and a new secret is `ordinary`
     #[arg(long)]
     pub sensitivity: Option<Sensitivity>,
-    /// Confirm that capabilities of the new owner deliver a secret of high sensitivity
+    /// Confirm that capabilities of the new owner deliver a secret of high sensitivity, or that a policy restricts a secret that gets
+    /// the sensitivity `high` less
     #[arg(long, requires = "owner")]
     widen: bool,
     /// Store only if this version is the current one
