@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::refusals::refused;
 use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
+use crate::support::process::Process;
 
 const BYTES: &str = "application/octet-stream";
 
@@ -271,4 +272,21 @@ async fn higher_sensitivity_that_a_policy_spares_needs_a_confirmation() {
     classified(&broker, "ordinary").await;
     assert_eq!(broker.apply(&testing("resource.sensitivity == \"high\"")).await.status, 200);
     classified(&broker, "high").await;
+}
+
+#[test]
+fn another_owner_of_a_high_secret_names_the_agents_that_lose_it() {
+    // Given a secret of the sensitivity `high`, and an agent that can read it
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.good(&["secret", "classify", "github/app", "high"], b"");
+    // When the secret gets another owner than the capability, then the command names the agent
+    let stored = process.run_as("operator", &["secret", "put", "github/app", "--owner", "red"], b"value");
+    let said = String::from_utf8_lossy(&stored.stderr).into_owned();
+    assert!(stored.status.success(), "{said}");
+    assert!(
+        said.contains("`github.repo.read`") && said.contains("agents that have the capability: a"),
+        "{said}"
+    );
 }

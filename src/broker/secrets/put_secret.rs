@@ -226,7 +226,7 @@ impl<'a> StatedFacts<'a> {
     ) -> Result<(), Failure> {
         match known.zip(self.sensitivity).filter(|_| demands) {
             Some((known, to)) if is_high_spared(reading) => Err(unapproved(&known.name, to)),
-            _ => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
