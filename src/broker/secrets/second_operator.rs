@@ -8,7 +8,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::signer::{Approved, SecondPerson, SignedApproval};
 use crate::broker::reading::Reading;
 use crate::broker::services::Services;
-use crate::crypto::Digest;
+use crate::operators::ApprovalKey;
 use crate::policy::{Right as _, StoreSecrets};
 use crate::secrets::{ApprovedSensitivity, Secret};
 use crate::wire::SensitivityBallot;
@@ -33,7 +33,7 @@ pub struct SensitivityApproval {
 /// An approval whose signature is verified.
 pub(super) struct VerifiedApproval<'a> {
     approval: &'a SensitivityApproval,
-    key: Digest,
+    key: ApprovalKey,
 }
 
 /// The change to the sensitivity `to`, as messages name it.
@@ -71,8 +71,7 @@ impl Services {
         let message = &ballot.canonical().map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         let of = |reading: &Reading<'_>| SecondPerson::of(reading, by, Some(operator), change_to(to));
         let (second, _) = self.state.read(of);
-        let key =
-            second.verified(by.scope(), &SignedApproval { operator, message, signature })?.fingerprint();
+        let key = second.verified(by.scope(), &SignedApproval { operator, message, signature })?.clone();
         Ok(VerifiedApproval { approval, key })
     }
 }
@@ -104,11 +103,14 @@ impl VerifiedApproval<'_> {
         }
         let operator = &approval.operator;
         let second = SecondPerson::of(reading, by, Some(operator), change_to(to));
-        let person = second.eligible(by.scope(), StoreSecrets::NEED.roles, operator, self.key)?;
+        let person =
+            second.eligible(by.scope(), StoreSecrets::NEED.roles, operator, self.key.fingerprint())?;
         Ok(ApprovedSensitivity {
             operator: operator.clone(),
             person: person.clone(),
-            approval_key: self.key.hex(),
+            approval_key: self.key.fingerprint().hex(),
+            public_key: base64url(&self.key.public_der()),
+            key_seq: self.key.accepted_seq(),
             classified_seq: approval.classified_seq,
             expires_at: approval.expires_at.to_string(),
             signature: base64url(&approval.signature),

@@ -4,6 +4,8 @@ use keyward::base::Timestamp;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PLAN_APPROVAL_S;
 use keyward::crypto::EcdsaKey;
+use keyward::evidence::{Signatures, verify};
+use keyward::ledger::NoteVerifier;
 use keyward::wire::{PlanBallot, SensitivityBallot};
 use serde_json::{Value, json};
 
@@ -350,6 +352,15 @@ async fn lower_sensitivity_needs_the_approval_of_a_second_operator() {
     let event = scene.broker.entries("secret.sensitivity-lowered").await.last().unwrap()["event"].clone();
     assert_eq!((&event["operator"], &event["approved"]["operator"]), (&json!("admin"), &json!("bob")));
     assert_eq!(event["approved"]["person"], "bob@corp.example");
+    // And a third party verifies it with a bundle
+    let agent = scene.broker.agent("a", &[]).await;
+    let key = agent.caller.get("/v1/checkpoint/key").await.text();
+    let made = by.post_json("/v1/evidence", &json!({ "kind": "operator", "name": "bob" })).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let verified = verify(&made.body, &NoteVerifier::parse(key.trim()).unwrap()).unwrap();
+    assert_eq!(verified.signatures, Signatures { verified: 1, without_key: 0 });
+    let (accepts, said) = crate::approvals::by_python(&made.body, key.trim());
+    assert!(accepts && said.contains("verified approvals by operators: 1"), "{said}");
     // And the approval counts once
     raise().await;
     refused(&lower(Some(&approval)).await, 409, "plan_approval_outdated");
