@@ -239,6 +239,8 @@ fn a_broker_starts_with_an_unconfirmed_slot_that_is_confirmed_later() {
     let unsealed = process.run_as("operator", &["unseal", "--shares", "--config", &config], &some);
     let said = String::from_utf8_lossy(&unsealed.stderr).into_owned();
     assert!(!unsealed.status.success() && said.contains("`keyward slot confirm`"), "{said}");
+    let key = process.path("root.key").display().to_string();
+    process.good(&["unseal", "--key-file", &key, "--config", &config], b"");
     process.stop();
     assert_eq!(slot(&process, &["confirm"], &some).0, Some(0));
     process.serve();
