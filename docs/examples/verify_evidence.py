@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 BYTES_MAX = 64 * 1024 * 1024
 FILES = ("checkpoint-keys.jsonl", "checkpoint.txt", "entries.jsonl", "manifest.txt", "scope.json")
 # Kinds of entries: docs/reference/events.md has their names.
-DECLARATIONS_APPLIED, SENSITIVITY_LOWERED, EVIDENCE_EXPORTED, APPROVAL_APPROVED = 0x0101, 0x0308, 0x0D01, 0x0F02
+DECLARATIONS_APPLIED, EVIDENCE_EXPORTED, APPROVAL_APPROVED = 0x0101, 0x0D01, 0x0F02
+SENSITIVITY_CHANGED = 0x0307, 0x0308
 APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED = 0x0221, 0x0222
 
 
@@ -166,7 +167,7 @@ def signed_by_operator(entry, where):
         fields = event["approved"]
         by = fields["operator"]
         signed = {"digest": fields["digest"], "operator": by, "type": "keyward-plan-approval-1"}
-    elif entry["kind"] == SENSITIVITY_LOWERED and "approved" in (event := read_json(entry["event"])):
+    elif entry["kind"] in SENSITIVITY_CHANGED and "approved" in (event := read_json(entry["event"])):
         fields = event["approved"]
         by = fields["operator"]
         signed = {"classified_seq": str(fields["classified_seq"]), "expires_at": fields["expires_at"], "operator": by,

@@ -19,7 +19,7 @@ use crate::broker::{self, ProcessRequest, Unsealed};
 use crate::cli::ServeArgs;
 use crate::config::{Config, LogFormat, LogLevel, RootKey};
 use crate::console::CommandFailure;
-use crate::keyring::{Keyring, KeyringError, SlotKey, slots_of};
+use crate::keyring::{Keyring, KeyringError, ShareError, SlotKey, slots_of};
 use crate::store::OnLostEntries;
 use crate::telemetry::{self, LineForm, Protection};
 
@@ -144,7 +144,9 @@ async fn unseal<'a>(
     let keyring = tokio::task::spawn_blocking(move || Keyring::open(&path, &key)).await;
     let keyring = keyring.map_err(|error| could_not_start(&start_failed(&error)))?.map_err(|error| {
         if matches!(error, KeyringError::WrongKey | KeyringError::Share(_)) {
-            return broker::Failure::new(code::UNSEAL_KEY_WRONG).because(error.to_string());
+            let refused = broker::Failure::new(code::UNSEAL_KEY_WRONG).because(error.to_string());
+            let is_unconfirmed = matches!(error, KeyringError::Share(ShareError::Unconfirmed(_)));
+            return if is_unconfirmed { refused.mended_by(CONFIRM_FIRST) } else { refused };
         }
         could_not_start(&error.into())
     })?;
@@ -152,6 +154,9 @@ async fn unseal<'a>(
     let let_in = opened.open_to_host(listeners, Some(unsealed)).await;
     let_in.map(|()| opened).map_err(|failure| could_not_start(&failure))
 }
+
+const CONFIRM_FIRST: &str =
+    "unseal with another key; then confirm the shares on a stopped or sealed broker: `keyward slot confirm`";
 
 fn could_not_start(failure: &CommandFailure) -> broker::Failure {
     tracing::error!(?failure, "the broker could not start, and stays sealed");

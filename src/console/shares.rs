@@ -33,13 +33,26 @@ fn of_files(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, CommandF
     let mut shares = Vec::new();
     for file in files {
         let text = input::secret(Some(file), PROMPT, SHARES_BYTES_MAX, console)?;
+        let before = shares.len();
         let read = Share::read(&text).map_err(|error| {
+            let error = counted_after(before, error);
             let why = format!("`{}`: {error}", file.display());
             CommandFailure::from(error).because(why)
         })?;
         shares.extend(read);
     }
     Ok(shares)
+}
+
+/// `error` with the number of the share among all files, of which `before` were read.
+fn counted_after(before: usize, error: ShareError) -> ShareError {
+    if let ShareError::NoShare(number) = error {
+        return ShareError::NoShare(number.saturating_add(before));
+    }
+    if let ShareError::Checksum(number) = error {
+        return ShareError::Checksum(number.saturating_add(before));
+    }
+    error
 }
 
 /// Asks again for a mistyped share, so that the earlier shares are not lost.

@@ -27,5 +27,5 @@ pub use timeline::{Timeline, TimelineRow};
 pub use verify::{EvidenceError, VerifiedEvidence, VerifiedSubject, claimed_checkpoint, verify};
 pub use votes::{
     APPROVAL_APPROVED, APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED, DECLARATIONS_APPLIED,
-    SENSITIVITY_LOWERED, Signatures, key_entry_of,
+    SENSITIVITY_LOWERED, SENSITIVITY_RAISED, Signatures, key_entry_of,
 };

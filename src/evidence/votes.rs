@@ -1,4 +1,4 @@
-//! The signatures of operators in the entries of a bundle: votes for requests, and approvals of plans and of lower
+//! The signatures of operators in the entries of a bundle: votes for requests, and approvals of plans and of
 //! sensitivities.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub const DECLARATIONS_APPLIED: u16 = 0x0101;
 pub const APPROVAL_KEY_ACCEPTED: u16 = 0x0221;
 /// `approval-key.removed`
 pub const APPROVAL_KEYS_REMOVED: u16 = 0x0222;
+/// `secret.sensitivity-raised`
+pub const SENSITIVITY_RAISED: u16 = 0x0307;
 /// `secret.sensitivity-lowered`
 pub const SENSITIVITY_LOWERED: u16 = 0x0308;
 /// `approval.approved`
@@ -38,7 +40,9 @@ pub fn key_entry_of(kind: u16, event: &[u8]) -> Option<u64> {
     let key: SigningKey = match kind {
         APPROVAL_APPROVED => serde_json::from_slice::<Vote>(event).ok()?.key,
         DECLARATIONS_APPLIED => serde_json::from_slice::<Applied>(event).ok()?.approved?.key,
-        SENSITIVITY_LOWERED => serde_json::from_slice::<Lowered>(event).ok()?.approved?.key,
+        SENSITIVITY_RAISED | SENSITIVITY_LOWERED => {
+            serde_json::from_slice::<Classified>(event).ok()?.approved?.key
+        }
         _ => return None,
     };
     key.key_seq
@@ -98,9 +102,9 @@ struct ApprovedPlan {
     key: SigningKey,
 }
 
-/// The parts of `secret.sensitivity-lowered`.
+/// The parts of `secret.sensitivity-raised` and `secret.sensitivity-lowered`.
 #[derive(Deserialize)]
-struct Lowered {
+struct Classified {
     secret: SecretName,
     to: Sensitivity,
     approved: Option<ApprovedSensitivity>,
@@ -165,8 +169,8 @@ fn checked(record: &EvidenceRecord, keys: &KeyEntries) -> Option<Checked> {
             let ballot = PlanBallot::approve(&plan.operator, &plan.digest).canonical().ok()?;
             (plan.operator, ballot, plan.key)
         }
-        SENSITIVITY_LOWERED => {
-            let Lowered { secret, to, approved } = serde_json::from_str(&record.event).ok()?;
+        SENSITIVITY_RAISED | SENSITIVITY_LOWERED => {
+            let Classified { secret, to, approved } = serde_json::from_str(&record.event).ok()?;
             let Some(lower) = approved else { return Some(Checked::Unsigned) };
             let ApprovedSensitivity { operator, classified_seq, expires_at, key } = lower;
             let signed = SensitivityBallot::approve(&operator, &secret, to, classified_seq, &expires_at)

@@ -112,8 +112,8 @@ impl SlotChange<'_> {
         self.console.say(ROOT_REPLACED);
     }
 
-    /// Warns if the key that `[root_key]` names opens no remaining slot.
-    pub(super) fn warn_of_start(&self) {
+    /// Warns if the key that `[root_key]` names opens no remaining slot, and says where the key file `new` belongs.
+    pub(super) fn warn_of_start(&self, new: Option<&Path>) {
         let path = keyring_path(self.config);
         if slot_key(self.config).is_ok_and(|key| Keyring::open(&path, &key).is_ok()) {
             return;
@@ -124,8 +124,25 @@ impl SlotChange<'_> {
             RootKey::Attended => return,
         };
         self.console.say(&format!(
-            "note: {named} of `[root_key]` does not open the keyring: the broker cannot start with it"
+            "note: {named} of `[root_key]` does not open the keyring: the broker cannot start with it{}",
+            new.map(|new| self.next_step(new)).unwrap_or_default()
         ));
+    }
+
+    /// What makes the broker start with the key file `new`.
+    fn next_step(&self, new: &Path) -> String {
+        let new = new.display();
+        match &self.config.root_key {
+            RootKey::File(file) => format!(
+                "; next, before the start, put the new key file in its place, with the same owner and mode: `mv {new} {}`",
+                file.display()
+            ),
+            RootKey::Credential(_) => format!(
+                "; next, before the start, put the new key file `{new}` in the place of the file of `LoadCredential=` in the \
+                 systemd unit"
+            ),
+            RootKey::Attended => String::new(),
+        }
     }
 }
 

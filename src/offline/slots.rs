@@ -52,7 +52,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Comman
             let slots = SlotChange { config, opened_by, out_of_reach, environment, console };
             let removed = slots.carry_out(&|keyring, path, by| keyring.remove_slot(path, id, by)).await?;
             tell("removed", &removed, console);
-            slots.warn_of_start();
+            slots.warn_of_start(None);
             Ok(())
         }
     }
@@ -134,7 +134,7 @@ impl NewSlot<'_> {
 
     fn warn(&self, slots: SlotChange<'_>) {
         if self.place.is_some() {
-            slots.warn_of_start();
+            slots.warn_of_start(self.by.key_file.as_deref());
         }
     }
 }
@@ -156,7 +156,7 @@ async fn confirm(
     let slots = SlotChange { config, opened_by, out_of_reach, environment, console };
     let confirmed = slots.carry_out(&|keyring, path, by| keyring.confirm_slot(path, &shares, by)).await?;
     tell("confirmed", &confirmed, console);
-    slots.warn_of_start();
+    slots.warn_of_start(None);
     Ok(())
 }
 

@@ -24,7 +24,7 @@ impl Policy {
         capability: &CapabilityFacts<'_>,
         action: Option<Action>,
     ) -> Option<HeadPart> {
-        if self.owner.is_some() && self.owner.as_ref() != capability.owner {
+        if !self.fits_owner(capability) {
             return Some(HeadPart::Owner);
         }
         let head = self.rule.head();
@@ -39,11 +39,26 @@ impl Policy {
         if action.is_some_and(|action| !self.rule.concerns(action)) {
             return Some(HeadPart::Action);
         }
-        let fits = match &head.resource {
-            ResourceScope::Any => true,
-            ResourceScope::Capability(name) => name == capability.name,
-            ResourceScope::Environment(name) => capability.environment == Some(name),
-        };
-        (!fits).then_some(HeadPart::Resource)
+        (!head.resource.fits(capability)).then_some(HeadPart::Resource)
+    }
+
+    /// Whether its owner and its head fit requests for this capability, by some agent and some action.
+    #[must_use]
+    pub fn can_concern_capability(&self, capability: &CapabilityFacts<'_>) -> bool {
+        self.fits_owner(capability) && self.rule.head().resource.fits(capability)
+    }
+
+    fn fits_owner(&self, capability: &CapabilityFacts<'_>) -> bool {
+        self.owner.is_none() || self.owner.as_ref() == capability.owner
+    }
+}
+
+impl ResourceScope {
+    fn fits(&self, capability: &CapabilityFacts<'_>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Capability(name) => name == capability.name,
+            Self::Environment(name) => capability.environment == Some(name),
+        }
     }
 }

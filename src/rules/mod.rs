@@ -23,6 +23,7 @@ mod rule;
 mod slices;
 mod state;
 mod tested_parameters;
+mod tested_sensitivity;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -15,6 +15,7 @@ use super::fault::{RuleFault, parse_faults, validation_faults};
 use super::model::{EntityKind, Question, action_of};
 use super::nesting::nesting;
 use super::tested_parameters::{alias_fault, tested_parameters};
+use super::tested_sensitivity::spares_high;
 use crate::base::limits::{POLICY_NESTING_MAX, POLICY_RULE_BYTES_MAX};
 use crate::base::{AgentName, ApproverGroupName, CapabilityName, EnvironmentName, RoleName};
 use crate::crypto::{Digest, sha256};
@@ -41,6 +42,7 @@ struct Compiled {
     head: RuleHead,
     names: Vec<NamedEntity>,
     tests_past_reads: bool,
+    spares_high: bool,
     /// The parameters that it tests; `None` if it does not look at parameters.
     parameters: Option<BTreeSet<String>>,
 }
@@ -186,6 +188,13 @@ impl Rule {
         self.0.compiled.as_ref().is_some_and(|compiled| compiled.tests_past_reads)
     }
 
+    /// Whether it can restrict requests for a secret of the sensitivity `high` less than those for an ordinary one. A rule that
+    /// cannot be read denies both.
+    #[must_use]
+    pub fn spares_high(&self) -> bool {
+        self.0.compiled.as_ref().is_some_and(|compiled| compiled.spares_high)
+    }
+
     /// SHA-256 of the text: the hash of this version.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -263,8 +272,8 @@ impl Compiled {
         // The parsed form: a text can spell the name of the fact with escapes.
         let form = policy.to_json().map(|form| form.to_string());
         let tests_past_reads = form.map_or(true, |form| form.contains(PAST_READS));
-        let parameters = tested_parameters(policy);
-        Ok(Self { obligation, reason, head, names, tests_past_reads, parameters, set })
+        let (spares_high, parameters) = (spares_high(policy), tested_parameters(policy));
+        Ok(Self { obligation, reason, head, names, tests_past_reads, spares_high, parameters, set })
     }
 }
 

@@ -139,6 +139,9 @@ pub struct SensitivityRaised<'a> {
     pub to: Sensitivity,
     /// The capabilities that no longer deliver it, because they have another owner.
     pub cut_off: &'a [CapabilityName],
+    /// The approval of a second operator, if the broker demanded one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<ApprovedSensitivity>,
 }
 
 impl Event for SensitivityRaised<'_> {
@@ -162,7 +165,7 @@ pub struct SensitivityLowered<'a> {
     pub approved: Option<ApprovedSensitivity>,
 }
 
-/// The approval of a lower sensitivity by a second operator. With the secret and the new sensitivity of the entry, it has all
+/// The approval of another sensitivity by a second operator. With the secret and the new sensitivity of the entry, it has all
 /// that verifies the signature (`wire::SensitivityBallot`) again.
 #[derive(Clone, Debug, Serialize)]
 pub struct ApprovedSensitivity {

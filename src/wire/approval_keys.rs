@@ -76,6 +76,12 @@ impl<'a> ApprovalKeyAcceptance<'a> {
 pub struct ApprovalKeysAnswer {
     pub operator: OperatorName,
     pub keys: Vec<ApprovalKeyAnswer>,
+    /// Whether the broker demands a second operator: then no admin that introduced the operator accepts its key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub excludes_introducers: bool,
+    /// The code of the refusal that the operator would get if it proposed a key; absent if the broker would take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_proposal: Option<FixedText>,
     /// The operator's approvals of requests that have not ended, the newest request first; at most 500. An approval counts only
     /// while its key is the accepted one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -165,8 +165,9 @@ pub struct WidenedAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
     /// `granted`, `policy-removed`, `policy-changed` (the new rule is less strict, or cannot be compared), `facts-changed`
-    /// (facts that policies test), `longer-life`, `delivered-otherwise`, `parameter-loosened` (it ends, or allows more) or
-    /// `rotation-redirected` (the rotation of a secret has another upstream).
+    /// (facts that policies test), `longer-life`, `delivered-otherwise`, `parameter-loosened` (it ends, or allows more),
+    /// `rotation-redirected` (the rotation of a secret has another upstream) or `secret-sent` (a new rotation or lease sends its
+    /// `admin_secret`, of the sensitivity `high`, to its upstream).
     pub cause: FixedText,
     /// The policy, the facts, the parameter or the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]

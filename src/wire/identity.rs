@@ -52,6 +52,9 @@ pub struct IdentityAnswer {
     /// PEM.
     pub authority: String,
     pub not_after: String,
+    /// After the enrolment of an operator: the serial numbers of its other certificates that stay valid or can be renewed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_certificates: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

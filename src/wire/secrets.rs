@@ -174,7 +174,8 @@ pub struct SensitivityBody {
     /// Confirms that capabilities deliver the secret under fewer restrictions than before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub widen: bool,
-    /// The approval of a second operator, where the broker demands one for a lower sensitivity.
+    /// The approval of a second operator, where the broker demands one: for a lower sensitivity, and for a higher one that a policy
+    /// restricts less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<SensitivityApprovalBody>,
 }

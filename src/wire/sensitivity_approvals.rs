@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::status::FixedText;
 use crate::base::{NotCanonical, OperatorName, SecretName, Sensitivity, canonical_json};
 
-/// The approval of a lower sensitivity by a second operator: the file that `keyward secret classify --approve` writes.
+/// The approval of another sensitivity by a second operator: the file that `keyward secret classify --approve` writes.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SensitivityApprovalBody {
@@ -16,7 +16,7 @@ pub struct SensitivityApprovalBody {
     pub secret: SecretName,
     /// The new sensitivity.
     pub sensitivity: Sensitivity,
-    /// The ledger entry that set the present sensitivity (`classified_seq` of the secret): the approval counts for one change.
+    /// The ledger entry that set the present sensitivity (`classified_seq` of the secret), or 0 if none did: the approval counts for one change.
     pub classified_seq: u64,
     /// The time until which the approval counts, at most 24 hours after the request.
     pub expires_at: String,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::refusals::refused;
 use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
+use crate::support::process::Process;
 
 const BYTES: &str = "application/octet-stream";
 
@@ -243,4 +244,49 @@ async fn another_owner_of_a_high_secret_is_confirmed_if_it_gives_access() {
     let token = agent.token("github.repo.read").await;
     assert_eq!(agent.secret("github/app", &token).await.status, 200);
     assert_eq!(put(&broker, "github/app", &to_red).await.status, 201);
+}
+
+/// The declarations with a policy whose condition is `test`.
+fn testing(test: &str) -> String {
+    format!(
+        "{}[[policy]]\nname = \"p\"\nrule = '''\nforbid (principal, action, resource) when {{ {test} }};\n'''\n",
+        long()
+    )
+}
+
+#[tokio::test]
+async fn higher_sensitivity_that_a_policy_spares_needs_a_confirmation() {
+    // Given a policy that denies what delivers ordinary secrets
+    let (broker, _agent) = broker().await;
+    assert_eq!(broker.apply(&testing("resource.sensitivity == \"ordinary\"")).await.status, 200);
+    // When the secret gets the sensitivity `high`, by either command, then the change has to be confirmed
+    let refusal = classify(&broker, "high").await;
+    refused(&refusal, 409, "widening_not_confirmed");
+    assert!(refusal.text().contains("capability `github.repo.read`"), "{}", refusal.text());
+    let high = ("keyward-sensitivity", "high");
+    refused(&put(&broker, "github/app", &[high]).await, 409, "widening_not_confirmed");
+    let body = json!({ "sensitivity": "high", "widen": true });
+    let done = broker.operator().post_json("/v1/secret-sensitivity/github/app", &body).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    // The twin: a policy that restricts sensitive secrets more
+    classified(&broker, "ordinary").await;
+    assert_eq!(broker.apply(&testing("resource.sensitivity == \"high\"")).await.status, 200);
+    classified(&broker, "high").await;
+}
+
+#[test]
+fn another_owner_of_a_high_secret_names_the_agents_that_lose_it() {
+    // Given a secret of the sensitivity `high`, and an agent that can read it
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.good(&["secret", "classify", "github/app", "high"], b"");
+    // When the secret gets another owner than the capability, then the command names the agent
+    let stored = process.run_as("operator", &["secret", "put", "github/app", "--owner", "red"], b"value");
+    let said = String::from_utf8_lossy(&stored.stderr).into_owned();
+    assert!(stored.status.success(), "{said}");
+    assert!(
+        said.contains("`github.repo.read`") && said.contains("agents that have the capability: a"),
+        "{said}"
+    );
 }

@@ -104,6 +104,12 @@ fn a_slot_is_rekeyed_to_and_from_shares_in_files() {
     assert_eq!((exit, &rekeyed["kind"]), (Some(0), &"key-file".into()), "{rekeyed}");
     assert_eq!(kinds(&process), ["key-file"]);
     refused(&slot(&process, &with_files(&check, "--by-share-file", &names), b""), 4, "shares_wrong");
+    // A fault names the share among all files
+    let cut = process.path("cut").display().to_string();
+    fs::write(&cut, "not a share").unwrap();
+    let faulty = slot(&process, &with_files(&check, "--by-share-file", &[names[0].clone(), cut]), b"");
+    refused(&faulty, 2, "share_invalid");
+    assert!(faulty.1.to_string().contains("number 2 is not a complete share"), "{}", faulty.1);
 }
 
 #[test]
@@ -227,6 +233,14 @@ fn a_broker_starts_with_an_unconfirmed_slot_that_is_confirmed_later() {
     let some = lines(&[&shares[1], &shares[2], &shares[3]]);
     refused(&slot(&process, &["confirm"], &some), 10, "data_dir_in_use");
     refused(&slot(&process, &["check", "--by-shares"], &some), 8, "slot_unconfirmed");
+    // The shares unseal nothing either, and the refusal names the command that changes this
+    let config = process.config();
+    process.good(&["seal", "--config", &config], b"");
+    let unsealed = process.run_as("operator", &["unseal", "--shares", "--config", &config], &some);
+    let said = String::from_utf8_lossy(&unsealed.stderr).into_owned();
+    assert!(!unsealed.status.success() && said.contains("`keyward slot confirm`"), "{said}");
+    let key = process.path("root.key").display().to_string();
+    process.good(&["unseal", "--key-file", &key, "--config", &config], b"");
     process.stop();
     assert_eq!(slot(&process, &["confirm"], &some).0, Some(0));
     process.serve();

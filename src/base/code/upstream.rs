@@ -39,7 +39,7 @@ super::codes! {
         "check what the upstream sends; if the size is right, declare a larger `answer_bytes`";
     UPSTREAM_ADDRESS_BLOCKED "upstream_address_blocked" Unavailable:
         "the declared URL resolves to an address that the broker may not call",
-        "if the address is right, add its network to `[upstream] allow_networks` in the broker's configuration";
+        "if the address is right, add its network to `[upstream] allow_networks` in the broker's configuration, and restart the broker; a rotation continues at its next try, or at once: `keyward rotation retry NAME`";
     UPSTREAM_RESPONSE_INVALID "upstream_response_invalid" Unavailable:
         "the upstream made a value, but its response has no usable value at the declared place",
         "correct `answer` in the declaration; delete the value at the upstream (`keyward rotation show NAME` lists it as an orphan)";

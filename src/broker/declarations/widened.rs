@@ -30,6 +30,8 @@ pub(in crate::broker) enum WideningCause {
     ParameterLoosened(ParameterName),
     /// The rotation of a secret sends its values to another upstream, or in another way.
     RotationRedirected(SecretName),
+    /// A new rotation or lease sends a secret of the sensitivity `high` to its upstream, to administer it.
+    SecretSent(SecretName),
 }
 
 impl Widened {
@@ -44,6 +46,7 @@ impl Widened {
             WideningCause::DeliveredOtherwise => ("delivered-otherwise", None),
             WideningCause::ParameterLoosened(name) => ("parameter-loosened", Some(name.to_string())),
             WideningCause::RotationRedirected(secret) => ("rotation-redirected", Some(secret.to_string())),
+            WideningCause::SecretSent(secret) => ("secret-sent", Some(secret.to_string())),
         }
     }
 
@@ -51,6 +54,9 @@ impl Widened {
     pub(in crate::broker) fn text(&self) -> String {
         if let WideningCause::RotationRedirected(secret) = &self.cause {
             return format!("secret `{secret}`: its rotation has another upstream");
+        }
+        if let WideningCause::SecretSent(secret) = &self.cause {
+            return format!("secret `{secret}`: a new rotation or lease sends it to its upstream");
         }
         let agent =
             self.agent.as_ref().map_or_else(|| "all agents".to_owned(), |agent| format!("agent `{agent}`"));

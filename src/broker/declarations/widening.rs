@@ -54,7 +54,9 @@ impl Widening {
         let mut finder = Finder { ground, drawn, found, further: 0, others: 0, concerning };
         finder.capabilities()?;
         finder.rotations()?;
+        finder.administered()?;
         finder.agents()?;
+        finder.returning()?;
         let Finder { found, further, others, .. } = finder;
         Ok(Self { items: found.into_iter().collect(), further, others })
     }
@@ -192,6 +194,25 @@ impl<'a> Finder<'a> {
         self.resource_servers()
     }
 
+    /// New rotations and leases that are administered with a secret of the sensitivity `high`: their upstream gets its value.
+    fn administered(&mut self) -> Result<(), Failure> {
+        let (ground, drawn) = (self.ground, self.drawn);
+        for change in &drawn.changes {
+            ground.work.step()?;
+            let is_upstream = [Noun::Rotation, Noun::Lease].iter().any(|noun| change.kind == noun.as_str());
+            if change.action != Action::Create.as_str() || !is_upstream {
+                continue;
+            }
+            let secret = change.values.iter().find(|value| value.field == "upstream.admin_secret");
+            let secret = secret.and_then(|value| value.to.as_deref()?.parse::<SecretName>().ok());
+            let known = secret.as_ref().and_then(|name| ground.world.secrets.existing(name));
+            if let Some(known) = known.filter(|known| known.sensitivity == Sensitivity::High) {
+                self.note_of(known.owner.as_ref(), WideningCause::SecretSent(known.name.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Rotations with another upstream: it gets the values of the secret.
     fn rotations(&mut self) -> Result<(), Failure> {
         for change in self.updates(Noun::Rotation) {
@@ -253,6 +274,24 @@ impl<'a> Finder<'a> {
         for (policy, cause) in loosened {
             if !self.concerning.contains(&policy.name) {
                 self.note_policy(policy, cause);
+            }
+        }
+        Ok(())
+    }
+
+    /// New agents of names that agents had before. Otherwise a removed agent comes back with other roles, and the policies about
+    /// its earlier roles do not concern it.
+    fn returning(&mut self) -> Result<(), Failure> {
+        let (registry, drawn) = (&self.ground.world.registry, self.drawn);
+        for (agent, roles) in &drawn.agent_roles {
+            self.ground.work.step()?;
+            let is_former = registry.former().knows(&Owned::Agent(agent.clone()));
+            if !is_former || registry.agent_named(agent).is_some() {
+                continue;
+            }
+            for capability in self.held(roles) {
+                self.ground.work.step()?;
+                self.note(Some(agent), &capability.name, WideningCause::Granted);
             }
         }
         Ok(())

@@ -339,10 +339,10 @@ mod tests {
     use crate::approvals::ApprovalApproved;
     use crate::evidence::{
         APPROVAL_APPROVED, APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED, DECLARATIONS_APPLIED,
-        SENSITIVITY_LOWERED,
+        SENSITIVITY_LOWERED, SENSITIVITY_RAISED,
     };
     use crate::operators::{ApprovalKeyAccepted, ApprovalKeysRemoved};
-    use crate::secrets::SensitivityLowered;
+    use crate::secrets::{SensitivityLowered, SensitivityRaised};
 
     #[test]
     fn kinds_of_signed_entries_are_those_of_their_events() {
@@ -350,6 +350,7 @@ mod tests {
             DECLARATIONS_APPLIED,
             APPROVAL_KEY_ACCEPTED,
             APPROVAL_KEYS_REMOVED,
+            SENSITIVITY_RAISED,
             SENSITIVITY_LOWERED,
             APPROVAL_APPROVED,
         ];
@@ -357,6 +358,7 @@ mod tests {
             DeclarationsApplied::KIND,
             ApprovalKeyAccepted::KIND,
             ApprovalKeysRemoved::KIND,
+            SensitivityRaised::KIND,
             SensitivityLowered::KIND,
             ApprovalApproved::KIND,
         ];

@@ -1,3 +1,4 @@
+use super::approval_keys::check_signing;
 use super::operators::operator_unknown;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::base::{OperatorName, Timestamp};
@@ -17,9 +18,12 @@ impl Services {
         self.state.store.read(|world, _| {
             let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
             let keys = answers(&operator.approval_keys);
+            let refused = check_signing(operator).err();
             Ok(ApprovalKeysAnswer {
                 operator: name.clone(),
                 keys,
+                excludes_introducers: self.settings.widening_second_operator,
+                refused_proposal: refused.map(|failure| failure.code.as_str().into()),
                 approvals: signed_by(world, operator, now),
             })
         })

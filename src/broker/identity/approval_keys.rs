@@ -276,7 +276,7 @@ fn proposal(
 }
 
 /// Checks that the operator can have an approval key: a person signs approvals, and nobody else.
-fn check_signing(operator: &Operator) -> Result<(), Failure> {
+pub(super) fn check_signing(operator: &Operator) -> Result<(), Failure> {
     let name = &operator.name;
     if is_of_host(name) {
         return Err(not_by_break_glass());

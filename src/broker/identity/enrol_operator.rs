@@ -3,6 +3,7 @@ use crate::base::encoding::hex;
 use crate::base::{Connection, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
+use crate::broker::identity::bootstrap::other_certificates;
 use crate::broker::identity::certificates::{Enrolled, Holder, PlannedCertificate, PresentedKey};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::reading::{Preconditions, Reading};
@@ -14,7 +15,7 @@ use crate::operators::{
     self, Operator, OperatorCertificate, OperatorCodeReused, OperatorEnrolled, OperatorLateRenewal,
     OperatorRenewed,
 };
-use crate::pki::{CertificatePlan, PublicKey};
+use crate::pki::{CertificatePlan, PeerCertificate, PublicKey, SpiffeId};
 use crate::policy::{AdmitOperator, Grant, OperatorAdmission, decide_operator_enrolment};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
@@ -50,6 +51,15 @@ impl AdminServices {
             }
         });
         services.noting_clock_refusal_of_code(&redemption, enrolled).await
+    }
+
+    /// The serial numbers of the other certificates of the operator that `enrolled`, which stay valid or can be renewed. They are
+    /// a part of the answer to this enrolment alone.
+    #[must_use]
+    pub fn certificates_beside(&self, enrolled: &Enrolled) -> Vec<String> {
+        let SpiffeId::Operator { name, .. } = &enrolled.spiffe else { return Vec::new() };
+        let own = PeerCertificate::parse(&enrolled.certificate);
+        own.map_or_else(|_| Vec::new(), |own| other_certificates(&self.0, name, own.serial()))
     }
 }
 

@@ -46,37 +46,36 @@ pub(crate) fn check_key_of_second_person(operator: &Operator) -> Result<(), Fail
     Ok(())
 }
 
-/// Checks that `operator`, which makes a change with the certificate of `by`, is another person for `signer`, which approved the
-/// change. An operator that `signer` introduced is one only with an accepted approval key of the enrolment of this certificate:
-/// `signer` can have enrolled as this operator itself.
+/// Checks that `operator`, which makes a change with the certificate of `by`, is shown as a person like the operator that approves
+/// it: by an accepted approval key from the enrolment of this certificate. Otherwise one admin is both: it can invite an operator,
+/// or enrol as one that exists, and make with it what it approves.
 ///
 /// # Errors
 /// [`Failure`].
-pub(super) fn check_not_introduced_by_signer<'w>(
+pub(super) fn check_key_of_enrolment<'w>(
     reading: &Reading<'w>,
     by: &OperatorPrincipal,
     operator: &'w Operator,
-    signer: &Operator,
 ) -> Result<(), Failure> {
-    if !operator.is_introduced_by(signer) {
-        return Ok(());
-    }
     let key = reading.approval_keys(operator).accepted();
-    if key.is_some_and(|key| key.enrolled_seq() == by.enrolled_seq() && !key.is_of_introducer()) {
-        return Ok(());
+    if key.is_some_and(|key| key.enrolled_seq() == by.enrolled_seq()) {
+        return check_key_of_second_person(operator);
     }
-    let (name, signer) = (&operator.name, &signer.name);
+    let name = &operator.name;
+    let problem = match key {
+        Some(_) => "its accepted approval key is from another enrolment than the certificate that you use",
+        None => "it has no accepted approval key",
+    };
     let why = format!(
-        "the operator `{signer}`, which approved this, or an operator that it introduced, invited your operator `{name}` or named \
-         its person; your operator has no accepted approval key from the enrolment of its present certificate, which would show \
-         that you are another person"
+        "your operator `{name}` cannot make a change that a second operator approves: {problem}, so nothing shows that you are \
+         another person; nothing was changed"
     );
     let fix = format!(
-        "make an approval key on this machine, `keyward approval key create`; an admin who did neither accepts it, or root on the \
-         broker's host: `keyward approval key accept {name} --fingerprint HEX --on-host`; then repeat the command; or have \
-         another operator approve it"
+        "make an approval key on this machine, `keyward approval key create` (with `--replace` if the machine has one); an admin \
+         who neither invited you nor named your person accepts it, or root on the broker's host: `keyward approval key accept \
+         {name} --fingerprint HEX --on-host`; then repeat the command"
     );
-    Err(Failure::new(code::APPROVER_INTRODUCED_OPERATOR).because(why).mended_by(fix))
+    Err(Failure::new(code::OWN_APPROVAL_KEY_MISSING).because(why).mended_by(fix))
 }
 
 fn key_of_introducer(operator: &Operator) -> Failure {

@@ -1,6 +1,6 @@
 //! An approval by a second operator, of a change that another operator makes.
 
-use super::introducers::{check_key_of_second_person, check_not_introduced_by_signer};
+use super::introducers::{check_key_of_enrolment, check_key_of_second_person};
 use crate::authn::{OperatorPrincipal, enrolled_operator};
 use crate::base::{OperatorName, Person, Scope, code};
 use crate::broker::failure::Failure;
@@ -30,8 +30,8 @@ pub(crate) struct SecondPerson {
     applying: Option<Person>,
     applying_name: OperatorName,
     signer: Option<Signer>,
-    /// The refusal if the signer introduced the operator that makes the change.
-    introduced: Option<Failure>,
+    /// The refusal if no approval key shows that the operator that makes the change is a person.
+    unshown: Option<Failure>,
     approved: Approved,
 }
 
@@ -78,11 +78,9 @@ impl SecondPerson {
         let applying_name = applying.name().clone();
         let operator = reading.acting_operator(&applying_name);
         let signing = signer.and_then(|signer| reading.acting_operator(signer));
-        let introduced = operator.zip(signing).and_then(|(operator, signing)| {
-            check_not_introduced_by_signer(reading, applying, operator, signing).err()
-        });
+        let unshown = operator.and_then(|operator| check_key_of_enrolment(reading, applying, operator).err());
         let signer = signing.map(|signing| Signer::of(reading, signing));
-        Self { applying: operator.and_then(person_of), applying_name, signer, introduced, approved }
+        Self { applying: operator.and_then(person_of), applying_name, signer, unshown, approved }
     }
 
     /// The key that verifies the signature. The signature comes first: without one, nobody learns whether an
@@ -146,7 +144,7 @@ impl SecondPerson {
             let fix = format!("have another person approve {what}: {command}");
             return Err(Failure::new(code::APPROVER_IS_REQUESTER).because(why).mended_by(fix));
         }
-        if let Some(refused) = signer.introduced.as_ref().or(self.introduced.as_ref()) {
+        if let Some(refused) = signer.introduced.as_ref().or(self.unshown.as_ref()) {
             return Err(refused.clone());
         }
         if !roles.contains(&signer.role) {

@@ -8,6 +8,7 @@ use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{Authorised, StoreSecrets};
 use crate::registry::{self, Owned};
+use crate::rules::{self, CapabilityFacts};
 use crate::secrets::{self, Secret, SensitivityLowered, SensitivityRaised};
 use crate::store::Change;
 
@@ -36,7 +37,8 @@ impl AdminServices {
     /// another owner no longer deliver the secret, and are returned. A lower one has to be confirmed if a capability delivers
     /// the secret: policies test it, lives become longer, and capabilities of other owners deliver the secret again.
     /// Where the broker demands a second operator, each lower one needs its approval: a capability that is taken away before and
-    /// comes back afterwards would deliver the secret, and its approval would not name the sensitivity.
+    /// comes back afterwards would deliver the secret, and its approval would not name the sensitivity. A higher one is treated
+    /// in the same way if a policy restricts secrets of the sensitivity `high` less than others.
     ///
     /// # Errors
     /// [`Failure`] when there is no such secret within reach.
@@ -64,17 +66,20 @@ impl AdminServices {
             if to < from && !widen {
                 check_unreached(reading, scope, name)?;
             }
+            if to > from && !widen {
+                check_unspared(reading, scope, name)?;
+            }
             let (operator, secret) = (by.operator().name(), name);
+            let is_wider = to < from || (to > from && is_high_spared(reading));
+            let approved = (demands && is_wider).then(|| {
+                let approval = approval.as_ref().ok_or_else(|| unapproved(name, to))?;
+                approval.check(reading, by.operator(), reading.secret_within(scope, name)?)
+            });
+            let approved = approved.transpose()?;
             let change = if to < from {
-                let approved = if demands {
-                    let approval = approval.as_ref().ok_or_else(|| unapproved(name))?;
-                    Some(approval.check(reading, by.operator(), reading.secret_within(scope, name)?)?)
-                } else {
-                    None
-                };
                 Change::new(&SensitivityLowered { operator, secret, from, to, approved })?
             } else {
-                Change::new(&SensitivityRaised { operator, secret, from, to, cut_off: &cut_off })?
+                Change::new(&SensitivityRaised { operator, secret, from, to, cut_off: &cut_off, approved })?
             };
             let effect = secrets::Effect::Classify { name: name.clone(), sensitivity: to };
             let change = judged_anew(reading, change.effect(Effect::Secrets(effect)), name);
@@ -100,6 +105,45 @@ fn check_unreached(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> R
     );
     let fix = "if that is intended, confirm it: `keyward secret classify NAME ordinary --widen`";
     Err(Failure::new(code::WIDENING_NOT_CONFIRMED).because(why).mended_by(fix))
+}
+
+/// Checks that no policy restricts the capabilities that deliver the secret less if its sensitivity is `high`. The failure names
+/// the capabilities within `scope`.
+pub(super) fn check_unspared(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Result<(), Failure> {
+    let mut gaining = reading.reaching(name);
+    gaining.retain(|capability| is_spared_at(reading, capability));
+    if gaining.is_empty() {
+        return Ok(());
+    }
+    let named = named_within(reading, scope, &gaining);
+    let why = format!(
+        "a policy tests the sensitivity, and can restrict secret `{name}` less when its sensitivity is `high`: {named}; nothing was \
+         changed"
+    );
+    let fix = format!("if that is intended, confirm it: `keyward secret classify {name} high --widen`");
+    Err(Failure::new(code::WIDENING_NOT_CONFIRMED).because(why).mended_by(fix))
+}
+
+/// Whether a policy can restrict secrets of the sensitivity `high` less than others.
+pub(super) fn is_high_spared(reading: &Reading<'_>) -> bool {
+    let mut policies = reading.under(rules::keys::rules()).rules().policies();
+    policies.any(|policy| policy.rule.spares_high())
+}
+
+/// The same for requests for this capability.
+fn is_spared_at(reading: &Reading<'_>, name: &CapabilityName) -> bool {
+    let registry = reading.declared();
+    let Some(capability) = registry.declarations().capability(name) else { return false };
+    let facts = CapabilityFacts {
+        name: &capability.name,
+        access: capability.access.as_str(),
+        delivery: capability.delivery.as_str(),
+        owner: registry.owners().of(&Owned::Capability(capability.name.clone())),
+        environment: registry.declarations().environment_of(&capability.name),
+        sensitivity: Sensitivity::High,
+    };
+    let mut policies = reading.under(rules::keys::rules()).rules().policies();
+    policies.any(|policy| policy.rule.spares_high() && policy.can_concern_capability(&facts))
 }
 
 /// The first of these capabilities that are within `scope`, and the number of the others.

@@ -6,7 +6,8 @@ use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::rotation::{check_form, in_progress, next_of};
-use crate::broker::secrets::classify::{check_cut_off, judged_anew};
+use crate::broker::secrets::classify::{check_cut_off, check_unspared, is_high_spared, judged_anew};
+use crate::broker::secrets::second_operator::unapproved;
 use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
@@ -28,7 +29,8 @@ pub struct PutSecret {
     pub sensitivity: Option<Sensitivity>,
     /// The expected version; any version without an expectation.
     pub expected: Option<Expected>,
-    /// Whether the request confirms that capabilities of the new owner deliver a secret of high sensitivity.
+    /// Whether the request confirms that capabilities of the new owner deliver a secret of high sensitivity, and that a policy
+    /// restricts a higher sensitivity less.
     pub widen: bool,
 }
 
@@ -100,7 +102,8 @@ impl AdminServices {
             check_state(reading, scope, &name, expected)?;
             rotation.map_or(Ok(()), |rotation| check_form(rotation, &value))?;
             let said = StatedFacts::new(known, owner.as_ref(), sensitivity)?;
-            said.check_access(reading, scope, known.filter(|_| !widen))?;
+            known.map_or(Ok(()), |known| said.check_access(reading, scope, known, widen))?;
+            said.check_approved(reading, known, services.settings.widening_second_operator)?;
             let surplus = Surplus::of(known, rotation, services.settings.keep_versions);
             let secret_id = known.map_or(new_secret, |secret| secret.id);
             let version = known.map_or(0, Secret::newest).saturating_add(1);
@@ -198,14 +201,33 @@ impl<'a> StatedFacts<'a> {
         Ok(Self { owner, sensitivity: sensitivity.filter(|to| *to > before) })
     }
 
-    /// Checks that the new owner of the secret `known` gives no access that the request would have to confirm.
+    /// Checks that the new owner and the new sensitivity of the secret `known` give no access, or that the request confirms it.
     fn check_access(
         &self,
         reading: &Reading<'_>,
         scope: &Scope,
-        known: Option<&Secret>,
+        known: &Secret,
+        widen: bool,
     ) -> Result<(), Failure> {
-        known.zip(self.owner).map_or(Ok(()), |(known, owner)| check_cut_off(reading, scope, known, owner))
+        if widen {
+            return Ok(());
+        }
+        self.owner.map_or(Ok(()), |owner| check_cut_off(reading, scope, known, owner))?;
+        self.sensitivity.map_or(Ok(()), |_| check_unspared(reading, scope, &known.name))
+    }
+
+    /// Checks that the new sensitivity of the secret `known` needs no approval by a second operator, which comes with a
+    /// classification alone.
+    fn check_approved(
+        &self,
+        reading: &Reading<'_>,
+        known: Option<&Secret>,
+        demands: bool,
+    ) -> Result<(), Failure> {
+        match known.zip(self.sensitivity).filter(|_| demands) {
+            Some((known, to)) if is_high_spared(reading) => Err(unapproved(&known.name, to)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     const fn is_new(&self) -> bool {

@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::issued::{issued, printed};
-use super::replaced::ReplacedOperator;
+use super::replaced::{ReplacedOperator, tell_other_certificates};
 use crate::base::code::{self, Code};
 use crate::base::encoding::base64url;
 use crate::base::{Clock, Sensitive, SystemClock};
@@ -118,9 +118,11 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
             console.say(NEW_KEY_IN_CLEAR);
         }
     }
+    let serial = replaced_operator.as_ref().map(ReplacedOperator::serial);
     if let Some(replaced) = replaced_operator {
         replaced.revoke(home, console).await;
     }
+    tell_other_certificates(&answer, serial, console);
     Ok(())
 }
 

@@ -3,14 +3,14 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::base::code::{self, Code};
-use crate::base::{Clock, SystemClock};
+use crate::base::{Clock, Serial, SystemClock};
 use crate::cli::client::Client;
 use crate::cli::ended_keys::said_of_approval_keys;
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::sealed_key::KeyOpener;
 use crate::console::{CommandFailure, Console};
 use crate::pki::PeerCertificate;
-use crate::wire::{Nothing, Optional, REVOKE_OWN_CERTIFICATE, ReasonBody};
+use crate::wire::{IdentityAnswer, Nothing, Optional, REVOKE_OWN_CERTIFICATE, ReasonBody};
 
 /// The broker refuses the certificate for good.
 const REFUSED_ALREADY: [Code; 3] =
@@ -29,6 +29,11 @@ impl ReplacedOperator {
         let identity = Identity::load(home, IdentityKind::Operator).ok()?;
         let certificate = identity.certificate().ok()?;
         (SystemClock::new().now() < certificate.not_after()).then_some(Self { identity, certificate })
+    }
+
+    /// The serial number of the certificate.
+    pub(super) fn serial(&self) -> Serial {
+        self.certificate.serial()
     }
 
     /// Revokes the replaced certificate: the connection with its key is the proof that the caller may do this. It does not
@@ -70,3 +75,22 @@ impl ReplacedOperator {
         Ok(revoked.answer.ended_approval_keys)
     }
 }
+
+/// Says which other certificates of the operator stay valid, without the one that is `replaced`: nothing on this machine revokes
+/// them.
+pub(super) fn tell_other_certificates(answer: &IdentityAnswer, replaced: Option<Serial>, console: &Console) {
+    let serials = answer.other_certificates.iter().filter_map(|serial| serial.parse::<Serial>().ok());
+    let others = serials.filter(|serial| Some(*serial) != replaced).take(OTHERS_SHOWN);
+    let others: Vec<String> = others.map(|serial| serial.to_string()).collect();
+    if others.is_empty() || console.is_json() {
+        return;
+    }
+    console.say(&format!(
+        "note: other certificates of this operator stay valid: {}; if the machine of one is lost or not used any more, an operator \
+         with the role `admin` or `security` revokes it: `keyward cert revoke SERIAL --reason TEXT`",
+        others.join(", ")
+    ));
+}
+
+/// Number of other certificates that are named.
+const OTHERS_SHOWN: usize = 20;

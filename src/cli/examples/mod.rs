@@ -47,8 +47,20 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("slot add", ["keyward slot add --passphrase", "keyward slot add --shares 5 --threshold 3"]),
     ("slot confirm", ["keyward slot confirm", "keyward slot confirm --config /srv/keyward.toml"]),
     ("slot check", ["keyward slot check", "keyward slot check --by-passphrase"]),
-    ("slot rekey", ["keyward slot rekey 3 --passphrase", "keyward slot rekey 3 --key-file new.key"]),
-    ("slot remove", ["keyward slot remove 3", "keyward slot remove 3 --config /srv/keyward.toml"]),
+    (
+        "slot rekey",
+        [
+            "keyward slot rekey slot_06h2htbrfhs6388gu9e2l31ivk --passphrase",
+            "keyward slot rekey slot_06h2htbrfhs6388gu9e2l31ivk --key-file new.key",
+        ],
+    ),
+    (
+        "slot remove",
+        [
+            "keyward slot remove slot_06h2htbrfhs6388gu9e2l31ivk",
+            "keyward slot remove slot_06h2htbrfhs6388gu9e2l31ivk --config /srv/keyward.toml",
+        ],
+    ),
     ("config check", ["keyward config check", "keyward config check --config keyward.toml"]),
     ("seal", ["keyward seal", "keyward seal --config /srv/keyward.toml -o json"]),
     ("unseal", ["keyward unseal", "keyward unseal --config /srv/keyward.toml"]),

@@ -136,13 +136,18 @@ fn check_acceptable(operator: &OperatorAnswer, fingerprint: &str) -> Result<(), 
                 operator.name
             )));
     }
-    Err(refused.parse().map_or_else(
+    Err(refusal(refused, "acceptance"))
+}
+
+/// The refusal with this code, which the broker would give.
+fn refusal(refused: &str, what: &str) -> CommandFailure {
+    refused.parse().map_or_else(
         |_| {
-            let why = format!("the broker would refuse this acceptance: {}", visible(refused, PERSON_CHARS));
+            let why = format!("the broker would refuse this {what}: {}", visible(refused, PERSON_CHARS));
             CommandFailure::new(code::APPROVER_INELIGIBLE).because(why)
         },
         CommandFailure::new,
-    ))
+    )
 }
 
 /// Characters of a person that are shown.
@@ -165,6 +170,10 @@ async fn create(session: VerbSession<'_>, replace: bool) -> Result<(), CommandFa
     let client = session.operator().await?;
     check_role(&client).await?;
     let before = client.call(GET_OWN_APPROVAL_KEYS, &Nothing, &Nothing).await?;
+    // Before the passphrase: it is not entered for a key that the broker would refuse.
+    if let Some(refused) = &before.refused_proposal {
+        return Err(refusal(refused, "key"));
+    }
     let mut keys = MachineKeys::load(session.home)?;
     let is_known = |fingerprint: &str| before.keys.iter().any(|key| key.fingerprint == fingerprint);
     let newest = keys.newest().map(|key| key.public().hex());
@@ -189,6 +198,12 @@ async fn create(session: VerbSession<'_>, replace: bool) -> Result<(), CommandFa
              broker's host with `--on-host`",
             proposed.operator
         ));
+        if proposed.excludes_introducers {
+            console.say(
+                "note: this broker demands a second operator, so the admin is one who neither invited you nor named your person; if \
+                 there is none, root accepts the key on the broker's host with `--on-host`",
+            );
+        }
         say_ending(&proposed, console);
     }
     Ok(())
@@ -215,11 +230,19 @@ async fn show(session: VerbSession<'_>) -> Result<(), CommandFailure> {
         ));
     }
     let known = |fingerprint: &String| keys.keys.iter().any(|key| key.fingerprint == *fingerprint);
+    let newest = machine.newest().map(|key| key.public().hex());
     for unknown in machine.fingerprints().filter(|one| !known(one)) {
-        console.say(&format!(
-            "note: the broker does not know the approval key {unknown} of this machine; to propose it: `keyward approval key \
-             create`"
-        ));
+        console.say(&if newest.as_ref() == Some(&unknown) {
+            format!(
+                "note: the broker does not know the approval key {unknown} of this machine; to propose it: `keyward approval key \
+                 create`"
+            )
+        } else {
+            format!(
+                "note: the approval key {unknown} of this machine was replaced, and signs nothing any more; your next approval \
+                 deletes its file"
+            )
+        });
     }
     if has_uncounted(&keys) {
         say_uncounted(&keys, console);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::plan_approval::{ApproveArgs, approve, read_approval};
+use super::plan_approval::{ApproveArgs, approve, check_approving, read_approval};
 use super::plan_lines::{counts, dry_run, lines};
 use super::upstream_checks::{UpstreamCheck, conclude};
 use crate::base::code;
@@ -65,6 +65,9 @@ impl PlanArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let body = self.declared.body()?;
         let client = session.operator().await?;
+        if self.approving.out().is_some() {
+            check_approving(&client).await?;
+        }
         let planned = client.call(PLAN_DECLARATIONS, &Nothing, &body).await?;
         note_empty_files(&body, session.console);
         if !self.check || !session.console.is_json() {

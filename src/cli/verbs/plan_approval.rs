@@ -13,9 +13,12 @@ use crate::base::encoding::base64url;
 use crate::base::{Cancellation, OperatorName, PolicyName, Scope};
 use crate::cli::approval_key::{MachineKeys, sign_approval};
 use crate::cli::client::Client;
+use crate::cli::owners::may;
 use crate::cli::session::VerbSession;
 use crate::config::{SourceFile, Tables};
 use crate::console::{CommandFailure, OutFile, visible};
+use crate::operators::OperatorRole;
+use crate::policy::Declare;
 use crate::rules;
 use crate::wire::{
     AppliedAnswer, DeclarationFileBody, DeclareBody, DeclaredKind, GET_POLICY, Nothing, OPERATOR_WHOAMI,
@@ -40,6 +43,26 @@ impl ApproveArgs {
         self.out.as_deref().filter(|_| self.approve)
     }
 }
+
+/// Checks that the operator of `client` can be a second operator, before it plans: the roles that only plan are no help to it.
+///
+/// # Errors
+/// [`CommandFailure`].
+pub(super) async fn check_approving(client: &Client) -> Result<(), CommandFailure> {
+    let operator = client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?;
+    if may::<Declare>(&operator) {
+        return Ok(());
+    }
+    let (name, role) = (visible(&operator.name, NAME_CHARS), visible(&operator.role, NAME_CHARS));
+    let why = format!(
+        "the operator `{name}` has the role `{role}`, which cannot approve a plan as a second operator"
+    );
+    let fix = format!("ask an operator with the role {} to approve it", OperatorRole::Admin.as_str());
+    Err(CommandFailure::new(code::OPERATOR_ROLE_INSUFFICIENT).because(why).mended_by(fix))
+}
+
+/// Characters of a name or a role that are shown.
+const NAME_CHARS: usize = 64;
 
 /// Signs the plan, and writes the approval to `out`. The plan is shown at the terminal above the question for the passphrase.
 pub(super) async fn approve(

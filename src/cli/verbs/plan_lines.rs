@@ -84,6 +84,7 @@ fn widened(one: &WidenedAnswer) -> String {
     let what = one.what.as_deref().unwrap_or_default();
     let cause = match one.cause.as_ref() {
         "rotation-redirected" => return format!("  secret {what}  its rotation has another upstream"),
+        "secret-sent" => return format!("  secret {what}  a new rotation or lease sends it to its upstream"),
         "granted" => "granted".to_owned(),
         "policy-removed" => format!("policy {what} is removed"),
         "policy-changed" => format!("policy {what} changes, and may restrict less"),

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::declarations::{confirm, id_of, tell};
-use super::plan_approval::{ApproveArgs, approve, read_approval};
+use super::plan_approval::{ApproveArgs, approve, check_approving, read_approval};
 use super::rollback_command::RollbackCommand;
 use crate::base::PolicyName;
 use crate::cli::client::{Client, Received};
@@ -66,6 +66,9 @@ impl PolicyRollbackArgs {
             return Err(CommandFailure::usage("there is no terminal to confirm the changes", &fix));
         }
         let client = session.operator().await?;
+        if self.approving.out().is_some() {
+            check_approving(&client).await?;
+        }
         let done = self.roll_back(session, &client, policy.as_ref(), &command).await;
         done.map_err(|failure| command.mended(failure))
     }

@@ -8,13 +8,13 @@ use super::rotations::{plan_rotation, rotate_secret};
 use super::sensitivity::ClassifyArgs;
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{Moment, OwnerName, SecretName, Sensitivity};
-use crate::cli::client::PutConditions;
+use crate::cli::client::{Client, PutConditions};
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
 use crate::cli::owners::note_new_owner;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, optional};
 use crate::cli::table::columns;
-use crate::console::{CommandFailure, input, moment, not_an_argument};
+use crate::console::{CommandFailure, Console, input, moment, not_an_argument};
 use crate::wire::{
     CHANGE_SECRET_VERSION, DELETE_SECRET, GET_SECRET, LIST_SECRET_ACCESS, LIST_SECRET_READERS, LIST_SECRETS,
     Nothing, ReaderAnswer, SecretAccessBody, SecretAccessOfAgent, SecretAnswer, SecretDeletedAnswer,
@@ -44,6 +44,8 @@ pub enum SecretCommand {
     /// List the readers of a secret, with the versions that they read
     ///
     /// With `--at`, the command lists the agents that could read the secret at that time, by the declarations of that time.
+    /// Rotations and leases that use the secret as their `admin_secret` are no readers: `keyward audit list --secret NAME` has
+    /// their entries.
     Readers {
         /// The secret's name
         name: String,
@@ -115,7 +117,8 @@ pub struct PutArgs {
     /// `ordinary` or `high`; without it the sensitivity stays, and a new secret is `ordinary`
     #[arg(long)]
     pub sensitivity: Option<Sensitivity>,
-    /// Confirm that capabilities of the new owner deliver a secret of high sensitivity
+    /// Confirm that capabilities of the new owner deliver a secret of high sensitivity, or that a policy restricts a secret that gets
+    /// the sensitivity `high` less
     #[arg(long, requires = "owner")]
     widen: bool,
     /// Store only if this version is the current one
@@ -203,7 +206,24 @@ impl PutArgs {
                  version that works"
             ));
         }
+        if owner.is_some() && !session.console.is_json() {
+            tell_cut_off(&client, &name, session.console).await;
+        }
         Ok(())
+    }
+}
+
+/// Says which capabilities of other owners do not deliver the secret, and which agents have them, after a change of its owner.
+async fn tell_cut_off(client: &Client, name: &SecretName, console: &Console) {
+    // The value is stored: a failure of the second request is no failure of the command.
+    let Ok(secret) = client.call(GET_SECRET, name, &Nothing).await else { return };
+    for one in secret.consumers.iter().filter(|one| one.cut_off) {
+        let agents = if one.agents.is_empty() { "none".to_owned() } else { joined(&one.agents) };
+        console.say(&format!(
+            "note: the capability `{}` has another owner than the secret, whose sensitivity is `high`, and does not deliver it; \
+             agents that have the capability: {agents}",
+            one.capability
+        ));
     }
 }
 

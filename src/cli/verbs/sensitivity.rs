@@ -1,4 +1,4 @@
-//! `keyward secret classify`, and the approval of a lower sensitivity by a second operator.
+//! `keyward secret classify`, and the approval of another sensitivity by a second operator.
 
 use std::path::{Path, PathBuf};
 
@@ -26,11 +26,12 @@ pub struct ClassifyArgs {
     name: String,
     /// `ordinary` or `high`
     sensitivity: Sensitivity,
-    /// Confirm that capabilities deliver the secret under fewer restrictions: needed for a lower sensitivity
+    /// Confirm that capabilities deliver the secret under fewer restrictions: needed for a lower sensitivity, and for a higher one
+    /// if a policy restricts secrets of the sensitivity `high` less
     #[arg(long)]
     widen: bool,
-    /// The approval of a second operator, from the same command with `--approve`; needed for each lower sensitivity where the
-    /// broker demands a second operator
+    /// The approval of a second operator, from the same command with `--approve`; needed where the broker demands a second
+    /// operator for the change
     #[arg(long, value_name = "FILE")]
     approved: Option<PathBuf>,
     /// As a second operator: show the change, ask for the passphrase of your approval key at the terminal, and sign the change,
@@ -63,7 +64,7 @@ impl ClassifyArgs {
     }
 }
 
-/// Signs the lower sensitivity, and writes the approval to `out`. The change is shown at the terminal above the question for the
+/// Signs the new sensitivity, and writes the approval to `out`. The change is shown at the terminal above the question for the
 /// passphrase.
 async fn approve(
     session: VerbSession<'_>,
@@ -74,7 +75,7 @@ async fn approve(
     let client = session.operator().await?;
     let secret = client.call(GET_SECRET, name, &Nothing).await?;
     let present = secret.sensitivity.parse::<Sensitivity>().unwrap_or_default();
-    let Some(classified_seq) = secret.classified_seq.filter(|_| to < present) else {
+    if to == present {
         let why = format!(
             "the secret `{name}` has the sensitivity {}, so {} is not lower",
             secret.sensitivity,
@@ -84,7 +85,9 @@ async fn approve(
             "set it without an approval: `keyward secret classify {name} {}`",
             to.as_str()
         )));
-    };
+    }
+    // No entry set the sensitivity of a secret that was never classified
+    let classified_seq = secret.classified_seq.unwrap_or_default();
     let mut machine = MachineKeys::load(session.home)?;
     let key = machine.accepted_by(&client).await?;
     let operator: OperatorName = client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?.name.parse()?;
@@ -102,7 +105,7 @@ async fn approve(
         ("capabilities", visible(&capabilities, CAPABILITIES_CHARS)),
         (
             "you approve",
-            "this change: these and later capabilities deliver the secret under fewer restrictions"
+            "this change: these and later capabilities can deliver the secret under fewer restrictions"
                 .to_owned(),
         ),
     ];
@@ -134,6 +137,6 @@ const CAPABILITIES_CHARS: usize = 4000;
 
 /// The approval in the file at `path`.
 fn read_approval(path: &Path) -> Result<SensitivityApprovalBody, CommandFailure> {
-    let command = "keyward secret classify NAME ordinary --approve --out FILE";
-    read_signed(path, "the approval of a lower sensitivity", command)
+    let command = "keyward secret classify NAME SENSITIVITY --approve --out FILE";
+    read_signed(path, "the approval of a sensitivity", command)
 }

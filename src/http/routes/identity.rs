@@ -49,7 +49,8 @@ async fn enrol_operator(
     call: RouteRequest<Anyone, Nothing, EnrolBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let enrolled = services.enrol(enrol_input(&call.input, call.by.0)?).await?;
-    Ok(identity(&services.authorities_in_use(), &enrolled))
+    let other_certificates = services.certificates_beside(&enrolled);
+    Ok(IdentityAnswer { other_certificates, ..identity(&services.authorities_in_use(), &enrolled) })
 }
 
 fn enrol_input(body: &EnrolBody, connection: Connection) -> Result<EnrolInput, Problem> {
@@ -108,6 +109,7 @@ pub(crate) fn identity(authorities: &[AuthorityCertificate], enrolled: &Certifie
         certificate: certificate_pem(&enrolled.certificate),
         authority: authorities_pem(authorities),
         not_after: enrolled.not_after.to_string(),
+        other_certificates: Vec::new(),
     }
 }
 

@@ -200,7 +200,7 @@ fn sensitivity_approval(body: SensitivityApprovalBody) -> Result<SensitivityAppr
     let expires_at = Timestamp::parse(&expires_at).filter(|_| kind == SensitivityBallot::KIND);
     let (Some(expires_at), Some(signature)) = (expires_at, from_base64url(&signature)) else {
         return Err(Problem::new(code::PLAN_APPROVAL_MALFORMED).because(
-            "the approval of a lower sensitivity is not one that `keyward secret classify --approve` wrote",
+            "the approval of a sensitivity is not one that `keyward secret classify --approve` wrote",
         ));
     };
     Ok(SensitivityApproval { operator, secret, to, classified_seq, expires_at, signature })

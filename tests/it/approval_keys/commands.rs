@@ -53,7 +53,7 @@ fn keys(process: &Process, who: &str) -> Value {
 }
 
 /// Creates the approval key of `who` at a terminal; its fingerprint.
-pub(super) fn created(process: &Process, who: &str) -> String {
+pub(crate) fn created(process: &Process, who: &str) -> String {
     // The second prompt says `Repeat the new passphrase`
     let (is_done, said) = typed(process, who, "approval key create", PROMPT, &[WORDS, WORDS]);
     assert!(is_done && said.contains("proposed: the approval key"), "{said}");

@@ -179,18 +179,18 @@ async fn operator_that_the_approver_introduced_applies_only_with_an_own_key() {
     let bob = person(&broker, "bob", "admin", BOB).await;
     // When bob applies a change that the admin approved, then it is refused: the admin can be both
     let reply = apply_approved(&bob.caller, "admin", &admin, &own.key).await;
-    refused(&reply, 403, "approver_introduced_operator");
+    refused(&reply, 403, "own_approval_key_missing");
     assert!(reply.text().contains("--on-host"), "{}", reply.text());
     // When bob proposes a key, then it still is, until the host accepts the key
     let key = NewKey::new();
     propose(&bob.caller, &key).await;
     let reply = apply_approved(&bob.caller, "admin", &admin, &own.key).await;
-    refused(&reply, 403, "approver_introduced_operator");
+    refused(&reply, 403, "own_approval_key_missing");
     assert_eq!(accept_on_host(&broker, "bob", &key.fingerprint).await.status, 200);
     // And the admin cannot apply with another enrolment as bob
     let again = person(&broker, "bob", "admin", BOB).await;
     let reply = apply_approved(&again.caller, "admin", &admin, &own.key).await;
-    refused(&reply, 403, "approver_introduced_operator");
+    refused(&reply, 403, "own_approval_key_missing");
     // Then bob applies with the enrolment that has the key
     let applied = apply_approved(&bob.caller, "admin", &admin, &own.key).await;
     assert_eq!(applied.status, 200, "{}", applied.text());
@@ -215,7 +215,7 @@ async fn person_with_two_operators_is_one_under_another_name_too() {
     assert_eq!(change(&second.caller, "ann-2", &profile).await.status, 200);
     // Then it applies nothing that the other one approves, and the other one accepts no key of it
     let reply = apply_approved(&second.caller, "ann", &first.caller, &keys[0].key).await;
-    refused(&reply, 403, "approver_introduced_operator");
+    refused(&reply, 403, "own_approval_key_missing");
     let next = NewKey::new();
     propose(&second.caller, &next).await;
     let accepted = accepts(&first.caller, &keys[0], "ann-2", "zoe@corp.example", &next).await;

@@ -212,6 +212,8 @@ async fn only_persons_have_approval_keys() {
     let broker = TestBroker::start().await;
     // The first admin has no person
     refused(&propose(&broker.operator(), &NewKey::new()).await, 409, "operator_without_person");
+    let own = broker.operator().get("/v1/approval-key").await.json();
+    assert_eq!(own["refused_proposal"], "operator_without_person", "told before a passphrase is asked for");
     let body = json!({
         "role": "auditor", "owner": null, "kind": "service", "networks": ["127.0.0.0/8"], "person": ANN,
     });

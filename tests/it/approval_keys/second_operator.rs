@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Output;
 
-use super::commands::{WORDS, accepted, persons, typed};
+use super::commands::{PROMPT, WORDS, accept_on_host, accepted, created, persons, typed};
 use crate::support::broker::DECLARATIONS;
 use crate::support::process::Process;
 
@@ -24,14 +24,15 @@ fn file(process: &Process, name: &str, text: &str) -> String {
     process.path(name).display().to_string()
 }
 
-/// A broker that demands a second operator, whose policy `p` was about reads and is about writes. Bob has an accepted
-/// approval key.
+/// A broker that demands a second operator, whose policy `p` was about reads and is about writes. The admin and bob have
+/// accepted approval keys.
 fn demanding() -> Process {
     let mut process = persons();
     process.good(&["secret", "put", "github/app"], b"value");
     process.good(&["apply", "-f", &file(&process, "a.toml", &declared("read"))], b"");
     process.good(&["apply", "--widen", "-f", &file(&process, "a.toml", &declared("write"))], b"");
     accepted(&process, "bob");
+    accept_on_host(&process, "admin", &created(&process, "operator"));
     process.stop();
     process.configure("[policies]\nwidening_second_operator = true\n");
     process.serve();
@@ -117,4 +118,18 @@ fn lower_sensitivity_is_made_with_the_file_of_a_second_operator() {
     let plan = ["apply", "--widen", "-f", files.as_str(), "--approved", approval.as_str()];
     let refused = process.run_as("operator", &plan, b"");
     is_refused(&refused, &["plan_approval_malformed", "is JSON, but not the approval of a plan"]);
+}
+
+#[test]
+fn approver_is_told_who_accepts_its_key_and_that_it_approves_no_plan() {
+    // Given a broker that demands a second operator, and the approver alice
+    let process = demanding();
+    // When alice makes a key, then the command says that its introducers do not accept it
+    let (is_done, said) = typed(&process, "alice", "approval key create", PROMPT, &[WORDS, WORDS]);
+    assert!(is_done && said.contains("neither invited you nor named your person"), "{said}");
+    // And when it wants to approve a plan, then it is told which role can
+    let files = file(&process, "a.toml", &declared("read"));
+    let refused = process.run_as("alice", &["plan", "-f", &files, "--approve", "--out", "x"], b"");
+    is_refused(&refused, &["operator_role_insufficient", "an operator with the role admin"]);
+    assert!(!String::from_utf8_lossy(&refused.stderr).contains("auditor"), "{refused:?}");
 }

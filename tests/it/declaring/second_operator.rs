@@ -26,11 +26,14 @@ fn body(text: &str) -> Value {
     json!({ "files": [{ "name": "a.toml", "text": text }] })
 }
 
-/// A broker with the agent `a` and the admins `admin` and `bob`, each a person; `bob` has an accepted approval key.
+/// A broker with the agent `a` and the admins `admin` and `bob`, each a person with an accepted approval key.
 struct Scene {
     broker: TestBroker,
     bob: Caller,
+    /// The approval key of `bob`.
     key: EcdsaKey,
+    /// The approval key of `admin`.
+    own: EcdsaKey,
 }
 
 impl Scene {
@@ -42,11 +45,12 @@ impl Scene {
         assert_eq!(change(&broker.operator(), "admin", &profile).await.status, 200);
         let bob = join(&broker, "bob", &admin("bob@corp.example")).await.caller;
         let key = accepted_key(&broker, "bob", &bob).await;
+        let own = accepted_key(&broker, "admin", &broker.operator()).await;
         // From now on a second operator is demanded
         broker.config.policies.widening_second_operator = true;
         broker.restart().await;
         let bob = Caller { address: broker.admins(), ..bob };
-        Self { broker, bob, key }
+        Self { broker, bob, key, own }
     }
 
     /// The plan of `text` as `by` is shown it.
@@ -215,11 +219,12 @@ async fn approval_of_a_plan_counts_for_a_day() {
     scene.broker.clock.advance_s(u32::try_from(PLAN_APPROVAL_S).unwrap());
     scene.broker.reissue_admin().await;
     refused(&scene.apply(&wider(), Some(&approval)).await, 403, "plan_approval_expired");
-    // The twin: a second before
+    // The twin: a second before, with a key of the new enrolment
     let mut scene = Scene::start().await;
     let approval = scene.approved(&wider()).await;
     scene.broker.clock.advance_s(u32::try_from(PLAN_APPROVAL_S - 1).unwrap());
     scene.broker.reissue_admin().await;
+    scene.own = accepted_key(&scene.broker, "admin", &scene.broker.operator()).await;
     assert_eq!(scene.apply(&wider(), Some(&approval)).await.status, 200, "at the limit");
 }
 
@@ -234,7 +239,7 @@ async fn approval_by_an_operator_that_may_not_give_it_is_refused() {
     let same = join(&scene.broker, "root", &admin("Root <ROOT@corp.example>")).await.caller;
     let key = accepted_key(&scene.broker, "root", &same).await;
     refused(&approved("root", &key).await, 403, "approver_is_requester");
-    // An operator that does not exist, one with another scope, and two without a key
+    // An operator that does not exist, one with another scope, and one without a key
     let absent = approved("absent", &key).await;
     refused(&absent, 400, "approver_ineligible");
     let pam = json!({ "role": "admin", "owner": "payments", "person": "pam@corp.example" });
@@ -246,7 +251,6 @@ async fn approval_by_an_operator_that_may_not_give_it_is_refused() {
         other.text().contains("is none with your scope"),
         absent.text().contains("is none with your scope")
     );
-    refused(&approved("admin", &key).await, 403, "approval_key_missing");
     let _eve = join(&scene.broker, "eve", &admin("eve@corp.example")).await;
     refused(&approved("eve", &key).await, 403, "approval_key_missing");
     // Another role
@@ -282,13 +286,23 @@ async fn operator_of_unknown_person_applies_no_wider_plan() {
     refused(&scene.apply(&wider(), Some(&approval)).await, 403, "approval_key_missing");
 }
 
-/// The approval by `bob` with `key` of the sensitivity `ordinary` of the secret `name`, which the entry `since` classified.
-fn lower_sensitivity(key: &EcdsaKey, name: &str, since: u64, expires_at: &str) -> Value {
-    let (operator, secret) = ("bob".parse().unwrap(), name.parse().unwrap());
-    let to = "ordinary".parse().unwrap();
-    let signed = SensitivityBallot::approve(&operator, &secret, to, since, expires_at).canonical().unwrap();
+/// The approval by `bob` with `key` of the sensitivity `ordinary` of this secret, which the entry `since` classified.
+fn lower_sensitivity(key: &EcdsaKey, secret: &str, since: u64, expires_at: &str) -> Value {
+    approved_sensitivity(("bob", key), secret, "ordinary", (since, expires_at))
+}
+
+/// The approval by the operator with this name and key of the sensitivity `to` of this secret.
+fn approved_sensitivity(
+    (by, key): (&str, &EcdsaKey),
+    secret: &str,
+    to: &str,
+    (since, expires_at): (u64, &str),
+) -> Value {
+    let (operator, name) = (by.parse().unwrap(), secret.parse().unwrap());
+    let ballot = SensitivityBallot::approve(&operator, &name, to.parse().unwrap(), since, expires_at);
+    let signed = ballot.canonical().unwrap();
     json!({
-        "type": SensitivityBallot::KIND, "operator": "bob", "secret": name, "sensitivity": "ordinary",
+        "type": SensitivityBallot::KIND, "operator": by, "secret": secret, "sensitivity": to,
         "classified_seq": since, "expires_at": expires_at, "signature": base64url(&key.sign(&signed).unwrap()),
     })
 }
@@ -371,4 +385,114 @@ async fn lower_sensitivity_of_an_undelivered_secret_needs_the_approval_too() {
     let lowered = by.post_json(route, &body).await;
     assert_eq!(lowered.status, 200, "{}", lowered.text());
     assert_eq!(by.get("/v1/secrets/spare").await.json()["sensitivity"], "ordinary");
+}
+
+#[tokio::test]
+async fn higher_sensitivity_that_a_policy_spares_needs_the_approval_too() {
+    // Given a policy that denies what delivers ordinary secrets, and a secret that was never classified
+    let scene = Scene::start().await;
+    let by = scene.broker.operator();
+    let stored = by.put("/v1/secrets/github/app", "application/octet-stream", b"value").await;
+    assert!([200, 201].contains(&stored.status), "{}", stored.text());
+    let rule = "[[policy]]\nname = \"p\"\nrule = '''\nforbid (principal, action, resource) when { resource.sensitivity == \
+                \"ordinary\" };\n'''\n";
+    let denied = scene.apply(rule, None).await;
+    assert_eq!(denied.status, 200, "{}", denied.text());
+    // When one operator raises the sensitivity, by either command, then it is refused
+    let route = "/v1/secret-sensitivity/github/app";
+    let mut body = json!({ "sensitivity": "high", "widen": true });
+    let refusal = by.post_json(route, &body).await;
+    refused(&refusal, 409, "widening_needs_second_operator");
+    assert!(refusal.text().contains("classify github/app high --approve"), "{}", refusal.text());
+    let headers = [
+        ("content-type", "application/octet-stream"),
+        ("keyward-sensitivity", "high"),
+        ("keyward-widen", "true"),
+    ];
+    let stored = by.send("PUT", "/v1/secrets/github/app", &headers, b"value").await;
+    refused(&stored, 409, "widening_needs_second_operator");
+    // And an approval of the lower sensitivity does not count
+    let noon = "2027-01-15T12:00:00.000Z";
+    body["approval"] = lower_sensitivity(&scene.key, "github/app", 0, noon);
+    refused(&by.post_json(route, &body).await, 409, "plan_approval_outdated");
+    // When another person has approved it, then it is raised, and the entry has both
+    body["approval"] = approved_sensitivity(("bob", &scene.key), "github/app", "high", (0, noon));
+    let done = by.post_json(route, &body).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    let event = scene.broker.entries("secret.sensitivity-raised").await.last().unwrap()["event"].clone();
+    assert_eq!((&event["operator"], &event["approved"]["operator"]), (&json!("admin"), &json!("bob")));
+}
+
+/// The admin `puppet`, which `admin` invited.
+async fn puppet(scene: &Scene) -> Caller {
+    join(&scene.broker, "puppet", &admin("puppet@corp.example")).await.caller
+}
+
+#[tokio::test]
+async fn admin_makes_nothing_that_it_approves_as_an_operator_that_it_invited() {
+    // Given an admin that invites another one, enrols as it, and signs with its own key
+    let scene = Scene::start().await;
+    let (by, puppet) = (scene.broker.operator(), puppet(&scene).await);
+    let wide = wider();
+    // When the other one applies a plan, then it is refused
+    let planned = scene.plan(&by, &wide).await;
+    let mut body = body(&wide);
+    body["widen"] = json!(true);
+    body["approval"] = approval(&planned["to_approve"], "admin", &scene.own);
+    let reply = puppet.post_json("/v1/apply", &body).await;
+    refused(&reply, 403, "own_approval_key_missing");
+    assert!(reply.text().contains("approval key create"), "{}", reply.text());
+    // And the rollback of a policy
+    let policy = |capability: &str| {
+        format!(
+            "[[policy]]\nname = \"p\"\nrule = '''\nforbid (principal, action == Keyward::Action::\"token\", resource == \
+             Keyward::Capability::\"{capability}\");\n'''\n"
+        )
+    };
+    let (old, new) = (policy("reports.publish"), policy("github.repo.read"));
+    assert_eq!(scene.apply(&old, None).await.status, 200);
+    let approved = scene.approved(&new).await;
+    assert_eq!(scene.apply(&new, Some(&approved)).await.status, 200);
+    let versions = by.get("/v1/policies/p/versions").await.json()["versions"].clone();
+    let mut body = json!({ "files": [{ "name": "a.toml", "text": old }] });
+    body["rollback"] = json!({ "policy": "p", "to": versions[1]["hash"] });
+    let planned = by.post_json("/v1/plan", &body).await;
+    assert_eq!(planned.status, 200, "{}", planned.text());
+    body["widen"] = json!(true);
+    body["approval"] = approval(&planned.json()["to_approve"], "admin", &scene.own);
+    refused(&puppet.post_json("/v1/apply", &body).await, 403, "own_approval_key_missing");
+    // And a lower sensitivity
+    let stored = by.put("/v1/secrets/github/app", "application/octet-stream", b"value").await;
+    assert!([200, 201].contains(&stored.status), "{}", stored.text());
+    let route = "/v1/secret-sensitivity/github/app";
+    assert_eq!(by.post_json(route, &json!({ "sensitivity": "high" })).await.status, 200);
+    let since = by.get("/v1/secrets/github/app").await.json()["classified_seq"].as_u64().unwrap();
+    let mut lower = json!({ "sensitivity": "ordinary", "widen": true });
+    let signer = ("admin", &scene.own);
+    lower["approval"] =
+        approved_sensitivity(signer, "github/app", "ordinary", (since, "2027-01-15T12:00:00.000Z"));
+    refused(&puppet.post_json(route, &lower).await, 403, "own_approval_key_missing");
+    // The twin: the host accepts a key of the other one
+    let _key = accepted_key(&scene.broker, "puppet", &puppet).await;
+    let lowered = puppet.post_json(route, &lower).await;
+    assert_eq!(lowered.status, 200, "{}", lowered.text());
+}
+
+#[tokio::test]
+async fn second_admin_that_was_enrolled_again_makes_no_change_without_a_new_key() {
+    // Given an admin that enrols again as the second admin, by a new code
+    let scene = Scene::start().await;
+    let again = join(&scene.broker, "bob", &admin("bob@corp.example")).await.caller;
+    let wide = wider();
+    let planned = scene.plan(&scene.broker.operator(), &wide).await;
+    let mut body = body(&wide);
+    body["widen"] = json!(true);
+    body["approval"] = approval(&planned["to_approve"], "admin", &scene.own);
+    // When this enrolment applies what the admin approved, then it is refused
+    let reply = again.post_json("/v1/apply", &body).await;
+    refused(&reply, 403, "own_approval_key_missing");
+    assert!(reply.text().contains("another enrolment"), "{}", reply.text());
+    // The twin: the enrolment of the second admin itself
+    let applied = scene.bob.post_json("/v1/apply", &body).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
 }

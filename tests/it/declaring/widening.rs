@@ -303,3 +303,41 @@ async fn another_upstream_of_a_rotation_needs_a_confirmation() {
     assert!(reply.text().contains("secret `github/app`"), "{}", reply.text());
     assert_eq!(applied(&by, &other, false, true).await.status, 200);
 }
+
+#[tokio::test]
+async fn removed_agent_that_comes_back_needs_a_confirmation() {
+    // Given an agent that was removed
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    assert_eq!(applied(&by, AGENT, false, false).await.status, 200);
+    assert_eq!(applied(&by, DECLARATIONS, true, true).await.status, 200);
+    assert_eq!(by.get("/v1/agents/a").await.status, 404);
+    // When it is declared again with other roles, then its grants are listed, and have to be confirmed
+    let other = AGENT.replace("repo-reader", "publisher");
+    let expected = ["a reports.publish - granted -", "a reports.read - granted -"];
+    assert_eq!(widening(&by, &other, false).await, expected);
+    refused(&applied(&by, &other, false, false).await, 409, "widening_not_confirmed");
+    assert_eq!(applied(&by, &other, false, true).await.status, 200);
+    // The twin: an agent of a name that none had
+    let new = AGENT.replace("\"a\"", "\"b\"");
+    assert!(widening(&by, &new, false).await.is_empty());
+}
+
+#[tokio::test]
+async fn new_rotation_with_a_sensitive_admin_secret_needs_a_confirmation() {
+    // Given a secret of the sensitivity `high`
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    let headers = [("content-type", "application/octet-stream"), ("keyward-sensitivity", "high")];
+    assert_eq!(by.send("PUT", "/v1/secrets/db/admin", &headers, b"value").await.status, 201);
+    // When a new rotation is administered with it, then the application needs a confirmation
+    let rotation = "[[rotation]]\nsecret = \"github/app\"\nevery = \"30d\"\n[rotation.upstream]\ndriver = \"postgresql\"\n\
+                    host = \"127.0.0.1\"\nport = 5432\ndatabase = \"db\"\ntls = \"off\"\nrole = \"app\"\nadmin_role = \"admin\"\n\
+                    admin_secret = \"db/admin\"\n";
+    assert_eq!(widening(&by, rotation, false).await, ["- - - secret-sent db/admin"]);
+    refused(&applied(&by, rotation, false, false).await, 409, "widening_not_confirmed");
+    // The twin: an ordinary secret
+    let ordinary = json!({ "sensitivity": "ordinary", "widen": true });
+    assert_eq!(by.post_json("/v1/secret-sensitivity/db/admin", &ordinary).await.status, 200);
+    assert!(widening(&by, rotation, false).await.is_empty());
+}

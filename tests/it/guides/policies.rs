@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{blocks, fenced, run_as, said, shell};
-use crate::approval_keys::commands::{WORDS, accepted, persons, typed};
+use crate::approval_keys::commands::{WORDS, accept_on_host, accepted, created, persons, typed};
 use crate::support::process::Process;
 
 const PAGE: &str = "how-to/change-policies.md";
@@ -91,10 +91,11 @@ fn policies_are_tested_planned_simulated_and_applied_by_the_page() {
 
 #[test]
 fn wider_change_is_approved_by_a_second_operator_by_the_page() {
-    // Given the setting of the page, the admins `operator` and `bob`, and an approval key of bob
+    // Given the setting of the page, the admins `admin` and `bob`, and an approval key of each
     let files = fenced(PAGE, "toml");
     let mut process = persons();
     accepted(&process, "bob");
+    accept_on_host(&process, "admin", &created(&process, "operator"));
     process.stop();
     process.configure(&files[2]);
     process.serve();

@@ -145,3 +145,25 @@ fn replaced_certificate_of_an_operator_is_revoked_by_join() {
 fn path(process: &Process, name: &str) -> String {
     process.path(name).display().to_string()
 }
+
+#[test]
+fn join_names_the_other_certificates_of_the_operator() {
+    // Given an operator with a certificate on a machine that was lost
+    let mut process = Process::init("warn");
+    process.serve();
+    let code = |args: &[&str]| process.good(&[&["operator", "invite", "alice"], args].concat(), b"");
+    process.good_as("alice", &["join"], &code(&["--role", "auditor"]));
+    let lost = serial(&fs::read_to_string(process.path("home-alice/operator/certificate.pem")).unwrap());
+    // When it joins on another machine, which has no identity to replace
+    let joined = process.run_as("other", &["join", "--replace"], &code(&[]));
+    // Then the command names the certificate that stays valid, and the command that revokes it
+    let said = String::from_utf8_lossy(&joined.stderr).into_owned();
+    assert!(joined.status.success(), "{said}");
+    assert!(said.contains(&lost) && said.contains("`keyward cert revoke SERIAL --reason TEXT`"), "{said}");
+    // The twin: the certificate was revoked
+    process.good(&["cert", "revoke", &lost], b"");
+    let own = serial(&fs::read_to_string(process.path("home-other/operator/certificate.pem")).unwrap());
+    let joined = process.run_as("other", &["join", "--replace"], &code(&[]));
+    let said = String::from_utf8_lossy(&joined.stderr).into_owned();
+    assert!(said.contains(&own) && !said.contains("stay valid"), "{said}");
+}
