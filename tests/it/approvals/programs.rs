@@ -4,13 +4,17 @@ use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
+use keyward::base::Stopwatch;
+use keyward::base::limits::DRAIN_WAIT_S;
 use serde_json::{Value, json};
 
 use super::stock_clients::set_up;
 use super::{BY_SECOND, policy};
 use crate::approval_keys::commands::{WORDS, accepted, typed};
 use crate::interop::python_path;
+use crate::panel::{held, issuer};
 use crate::parameters::{ACCOUNT, REFUNDS};
 use crate::support::broker::DECLARATIONS;
 use crate::support::process::{KEYWARD, Process};
@@ -276,6 +280,35 @@ fn wait_for_an_answer_survives_a_restart_of_the_broker() {
     assert_eq!(late["code"], "approval_pending");
     assert_eq!(late["approval_uri"], json!(format!("/v1/approvals/{id}")));
     assert!(late["decision_id"].as_str().unwrap().starts_with("dec_"), "{late}");
+}
+
+#[test]
+fn stop_answers_the_requests_that_wait_for_an_approval() {
+    // Given a token request that waits for its approval for a minute
+    let mut process = set_up();
+    let mut client = Command::new("curl");
+    let file = |name: &str| held(&process, "p", name);
+    client.args(["-sS", "--cacert", &file("authority"), "--cert", &file("certificate")]);
+    client.args(["--key", &file("key"), "-H", "Prefer: wait=60"]);
+    client.args(["-d", "grant_type=client_credentials&scope=reports.publish", "-w", "\\n%{http_code}"]);
+    client.arg(format!("{}/oauth/token", issuer(&process)));
+    let mut waiting = Running::start(client);
+    let id = first_request(&process);
+    // When the broker stops, then it does not take longer than without the request
+    let stopping = Stopwatch::start();
+    process.stop();
+    let took = stopping.elapsed();
+    assert!(took < Duration::from_secs(DRAIN_WAIT_S), "{took:?}: {}", process.log());
+    // And the client is told that the request is pending
+    let lines: Vec<String> = waiting.output.by_ref().map(Result::unwrap).collect();
+    let answer: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!((&answer["approval"], &answer["state"]), (&json!(id), &json!("pending")));
+    assert_eq!(lines.last().unwrap(), "202");
+    assert_eq!(waiting.exit(), Some(0));
+    // And it can wait again after the start
+    process.serve();
+    approve(&process, &id);
+    process.good_as("p", &["token", "reports.publish", "--approval", &id], b"");
 }
 
 #[test]
