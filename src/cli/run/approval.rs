@@ -47,7 +47,7 @@ impl RunTokenArgs {
             capabilities: names?,
             reason: sent_reason(reason, console),
             resource: self.resource.clone(),
-            life_s: None,
+            life_s: self.expires_in,
             grant_life_s: *approval_for,
             uses: None,
             parameters: parameters.clone(),

@@ -218,13 +218,18 @@ fn run_asks_for_an_approval_of_its_parameters() {
 
 #[test]
 fn run_renews_its_token_while_the_approval_gives_further_ones() {
-    // Given a command whose approval gives two tokens
+    // Given a command whose approval gives two tokens of a minute
     let process = set_up();
-    let asked = ["request", "reports.publish", "--reason", "x", "--uses", "2", "-o", "json"];
+    let asked =
+        ["request", "reports.publish", "--reason", "x", "--uses", "2", "--expires-in", "1m", "-o", "json"];
     let asked: Value = serde_json::from_slice(&process.good_as("p", &asked, b"")).unwrap();
     let id = asked["approval"].as_str().unwrap().to_owned();
     approve(&process, &id);
-    let mut running = run(&process, &["--approval", &id], "echo \"$KEYWARD_TOKEN_FILE\"; read line");
+    let mut other = run(&process, &["--approval", &id], "echo started");
+    other.message("60 s are approved, i.e. `expires_in=60` or `--expires-in 1m`");
+    assert_eq!(other.exit(), Some(5));
+    let approved = ["--approval", &id, "--expires-in", "1m"];
+    let mut running = run(&process, &approved, "echo \"$KEYWARD_TOKEN_FILE\"; read line");
     let file = PathBuf::from(running.line());
     assert!(running.message("is renewed until").contains("gives 1 further token"));
     let first = fs::read(&file).unwrap();
