@@ -7,7 +7,7 @@ use super::token_file::Renewal;
 use crate::base::{ApprovalId, CapabilityName, GivenParameters, code};
 use crate::cli::approval_answer::{AnswerWait, refusal_of};
 use crate::cli::client::Client;
-use crate::cli::session::{agent_client, joined, sent_reason};
+use crate::cli::session::{agent_client, approvers_reason, joined};
 use crate::console::{CommandFailure, Console};
 use crate::wire::{Nothing, OPEN_APPROVAL, OpenApprovalBody, OwnApprovalAnswer, TokenAnswer};
 
@@ -45,7 +45,7 @@ impl RunTokenArgs {
         let names: Result<Vec<CapabilityName>, _> = self.names().map(str::parse).collect();
         let body = OpenApprovalBody {
             capabilities: names?,
-            reason: sent_reason(reason, console),
+            reason: approvers_reason(reason)?,
             resource: self.resource.clone(),
             life_s: self.expires_in,
             grant_life_s: *approval_for,

@@ -155,6 +155,18 @@ fn capabilities_that_a_request_or_a_token_does_not_have_are_named() {
 }
 
 #[test]
+fn reason_with_an_enrolment_code_is_refused_before_it_is_sent() {
+    let process = set_up();
+    let reason = format!("use keyward-enrol-{}", "a".repeat(40));
+    let asked = process.run_as("p", &["request", "reports.publish", "--reason", &reason], b"");
+    assert!(!asked.status.success(), "{}", said(&asked));
+    let told = said(&asked);
+    assert!(told.contains("error: text_contains_secret"), "{told}");
+    assert!(!told.contains("the ledger gets the reason"), "{told}");
+    assert!(requests(&process).is_empty());
+}
+
+#[test]
 fn run_starts_the_command_once_its_request_is_approved() {
     let process = set_up();
     // A token that needs no approval is not asked for
