@@ -236,7 +236,8 @@ impl From<Denial> for Failure {
         if denial.requested.is_empty() {
             return failure;
         }
-        failure.because(format!("{}: {}", named(&denial.requested), denial.code.meaning()))
+        let problem = denial.problem.as_deref().unwrap_or_else(|| denial.code.meaning());
+        failure.because(format!("{}: {problem}", named(&denial.requested)))
     }
 }
 
