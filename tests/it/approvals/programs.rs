@@ -186,11 +186,16 @@ fn run_starts_the_command_once_its_request_is_approved() {
     assert!(running.message("is not renewed").contains(&id));
     running.input().write_all(b"\n").unwrap();
     assert_eq!(running.exit(), Some(0));
-    // When the next one is denied, then it does not start
+    // When the next one is denied, then it does not start, and a smaller request is offered
+    let file = process.path("instead.toml");
+    let publish = DECLARATIONS.split("[[capability]]").find(|one| one.contains("reports.publish")).unwrap();
+    fs::write(&file, format!("[[capability]]{publish}instead = \"reports.read\"\n")).unwrap();
+    process.good(&["apply", "-f", &file.display().to_string()], b"");
     let mut denied = run(&process, &["--request-approval", "release 9"], "echo started");
     let id = first_request(&process);
     process.good_as("alice", &["approval", "deny", &id, "--reason", "frozen", "--tell-agent"], b"");
     assert!(denied.message("why:").contains("frozen"));
+    assert!(denied.message("fix:").contains("`keyward token reports.read --remediates dec_"));
     assert_eq!(denied.exit(), Some(5));
 }
 
@@ -350,6 +355,23 @@ fn passphrase_is_not_asked_for_an_approval_that_would_not_count() {
     assert!(String::from_utf8_lossy(&shown).contains("\"not today\""), "{}", String::from_utf8_lossy(&shown));
     let own = process.good_as("p", &["request", "show", &id], b"");
     assert!(!String::from_utf8_lossy(&own).contains("not today"), "it was not told");
+}
+
+#[test]
+fn operator_outside_of_the_group_is_not_told_to_make_a_key() {
+    // Given a request that only a group approves, and an admin without an approval key that is not in it
+    let process = set_up();
+    let group = "[[approver_group]]\nname = \"leads\"\noperators = [\"alice\"]\n";
+    let rule = policy("leads", "@decision(\"require_approval\")\n@approvers(\"leads\")", "reports.read");
+    let file = process.path("leads.toml");
+    fs::write(&file, format!("{group}{rule}")).unwrap();
+    process.good(&["apply", "-f", &file.display().to_string()], b"");
+    let id = failure(&process.run_as("p", &["token", "reports.read", "-o", "json"], b""));
+    let id = id["approval_id"].as_str().unwrap().to_owned();
+    // When the admin approves it, then the refusal is not the missing key
+    let refused = said(&process.run_as("bob", &["approval", "approve", &id], b""));
+    assert!(refused.contains("error: approver_not_in_group"), "{refused}");
+    assert!(!refused.contains("approval key create"), "{refused}");
 }
 
 #[test]
