@@ -240,7 +240,7 @@ pub struct Denial {
     /// Why the parameters of a capability that the agent holds do not fit.
     pub parameter: Option<ParameterFault>,
     /// The problem, if the code alone does not say it.
-    pub problem: Option<String>,
+    problem: Option<String>,
     /// The approval that the request needs or names.
     pub approval: Option<ApprovalRefusal>,
     /// A smaller request that would be allowed now.
@@ -248,6 +248,12 @@ pub struct Denial {
 }
 
 impl Denial {
+    /// The problem, if the code alone does not say it.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     const fn of(basis: Basis, code: Code) -> Self {
         Self {
             basis,
