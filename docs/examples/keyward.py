@@ -51,6 +51,9 @@ LONGEST_WAIT_S = 10
 # How long one request waits for the answer to a request for approval.
 APPROVAL_WAIT_S = 20
 
+# What helps if the broker does not answer.
+UNREACHABLE_FIX = "check the address and the network; on the broker's host check that `keyward serve` runs"
+
 # What helps if a wait ends without an approval, by the state of the request.
 WAIT_FIXES = {
     "pending": "wait again, or withdraw the request: it stays with the broker",
@@ -380,12 +383,33 @@ class Agent:
 
     def secret(self, name, capability=None, **how):
         """An upstream secret, read by way of a token for the capability that names it; `how` is as for `token`."""
-        if capability is None:
-            held = [one["name"] for one in self.whoami()["capabilities"] if one.get("secret") == name]
-            if not held:
-                raise Denied("secret_not_granted", "no capability of this agent names this secret")
-            capability = held[0]
-        source = self.token(capability, **how)
+        if capability is None and (capability := _delivering(self.whoami(), name)) is None:
+            raise _not_delivered(name)
+        try:
+            return self._read_secret(name, self.token(capability, **how))
+        except (Denied, Unauthenticated) as refused:
+            cause = self._misnamed(name, capability, refused)
+            if cause is None:
+                raise
+            raise cause from refused
+
+    def _misnamed(self, name, capability, refused):
+        """The cause of a refused read if the capability delivers another secret, or none; otherwise `None`."""
+        try:
+            me = self.whoami()
+        except KeywardError:
+            return None
+        held = [one for one in me["capabilities"] if one["name"] == capability]
+        if not held or held[0].get("secret") == name:
+            return None
+        right = _delivering(me, name)
+        if right is None:
+            return _not_delivered(name, refused)
+        why = f"the capability `{capability}` does not deliver the secret `{name}`"
+        fix = f"the capability `{right}` does: name it, or leave the capability out"
+        return Denied("secret_not_granted", why, fix, refused.request_id, refused.decision_id)
+
+    def _read_secret(self, name, source):
         path = "/v1/secrets/" + urllib.parse.quote(name)
         try:
             return Secret(self._send("GET", path, bearer=source))
@@ -461,8 +485,7 @@ class Agent:
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
             why = f"the broker at {address} does not answer: {cause}"
-            fix = "check the address and the network; on the broker's host check that `keyward serve` runs"
-            raise Unavailable("broker_unreachable", why, fix) from error
+            raise Unavailable("broker_unreachable", why, UNREACHABLE_FIX) from error
         finally:
             connection.close()
         if response.status < 300:
@@ -501,6 +524,17 @@ class Agent:
                 else:
                     self._context, self._read = context, read
             return self._context, _readable(directory / "address").read_text(errors="replace").strip()
+
+
+def _delivering(me, secret):
+    """The capability of this agent that delivers the secret; `None` if it holds none."""
+    return next((one["name"] for one in me["capabilities"] if one.get("secret") == secret), None)
+
+
+def _not_delivered(secret, refused=None):
+    why = f"no capability of this agent delivers the secret `{secret}`"
+    fix = "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability"
+    return Denied("secret_not_granted", why, fix, refused and refused.request_id, refused and refused.decision_id)
 
 
 def _default_home():
@@ -556,9 +590,11 @@ def _refused(error, address):
         why = f"no authority that this identity trusts issued the certificate of the server at {address}"
         return Unauthenticated("tls_failed", why, "check the file agent/address, or ask an operator for a new code")
     if "ALERT" in reason:
-        return Unauthenticated("certificate_refused", "the broker refused the certificate of this agent")
+        why = f"the broker at {address} refused the certificate of this agent"
+        return Unauthenticated("certificate_refused", why, "`keyward whoami` on this machine names the cause")
     if "EOF" in reason:
-        return Unavailable("broker_unreachable", "the connection was closed during the TLS handshake")
+        why = f"the broker at {address} closed the connection during the TLS handshake"
+        return Unavailable("broker_unreachable", why, UNREACHABLE_FIX)
     why = f"the TLS handshake with the server at {address} failed: {reason or 'unknown cause'}"
     return Unauthenticated("tls_failed", why, "check the file agent/address: another program may answer there")
 

@@ -310,7 +310,8 @@ impl RunningBroker {
         std::future::pending().await
     }
 
-    /// Stops top to bottom: no new connections, requests in progress end, the ledger is closed.
+    /// Stops top to bottom: no new connections, requests in progress end, the ledger is closed. Requests that wait for a change
+    /// get their response at once.
     pub async fn stop(self) {
         self.end(ListenerState::Drain).await;
     }
@@ -324,6 +325,7 @@ impl RunningBroker {
         tracing::info!("the broker stops");
         self.listener_state.send_replace(listener_state);
         self.stop.send_replace(true);
+        self.services.notifications.end_waits();
         let listeners_wait = listener_state.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
         ended(self.listeners.into(), "a listener", listeners_wait).await;
         // A request, like a job, may be in a call of an upstream.

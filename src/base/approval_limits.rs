@@ -32,7 +32,7 @@ pub const APPROVER_GROUPS_MAX: usize = 1000;
 pub const OWNER_APPROVER_GROUPS_MAX: usize = 64;
 /// Maximum number of operators that a group of approvers names.
 pub const APPROVER_GROUP_OPERATORS_MAX: usize = 64;
-/// Longest time for which a request waits for an approval, in seconds.
+/// Longest time for which a request waits for an approval, in seconds. A stop of the broker ends the wait.
 pub const APPROVAL_WAIT_S_MAX: u64 = 60;
 /// Maximum number of requests that wait for an approval at the same time; further ones get their answer at once.
 pub const APPROVAL_WAITERS_MAX: usize = 64;

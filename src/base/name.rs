@@ -10,15 +10,24 @@ use super::limits::{
 
 /// The text is not a canonical name of this kind. Never contains the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not a canonical {kind}: {rule}")]
 pub struct NameError {
     kind: &'static str,
     rule: &'static str,
+    /// Whether the text is a name in lower case.
+    has_upper_case: bool,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, rule, has_upper_case } = self;
+        let found = if *has_upper_case { "it has upper-case letters, and the form is " } else { "" };
+        write!(f, "not a canonical {kind}: {found}{rule}")
+    }
 }
 
 impl NameError {
     pub(super) const fn of(kind: &'static str, rule: &'static str) -> Self {
-        Self { kind, rule }
+        Self { kind, rule, has_upper_case: false }
     }
 
     /// The form of a canonical name, for the `fix` of an error.
@@ -137,7 +146,11 @@ macro_rules! names {
 
             fn from_str(text: &str) -> Result<Self, NameError> {
                 let accept: fn(&str) -> bool = $accept;
-                if accept(text) { Ok(Self(text.into())) } else { Err(NameError { kind: $kind, rule: $rule }) }
+                if accept(text) {
+                    return Ok(Self(text.into()));
+                }
+                let has_upper_case = accept(&text.to_ascii_lowercase());
+                Err(NameError { kind: $kind, rule: $rule, has_upper_case })
             }
         }
 
@@ -223,6 +236,16 @@ mod tests {
         {
             assert!(text.parse::<Audience>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn error_of_a_name_says_that_it_has_upper_case_letters() {
+        let error = "Reports.Read".parse::<CapabilityName>().unwrap_err();
+        let expected = "not a canonical capability name: it has upper-case letters, and the form is segments of a-z, 0-9 and - \
+                        joined by `.`";
+        assert_eq!(error.to_string(), expected);
+        let other = "reports_read".parse::<CapabilityName>().unwrap_err();
+        assert!(!other.to_string().contains("upper-case"), "{other}");
     }
 
     #[test]

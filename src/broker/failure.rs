@@ -210,6 +210,7 @@ impl From<PresentError> for Failure {
 impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         let decision = Some(denial.basis.decision);
+        let problem = denial.problem().unwrap_or_else(|| denial.code.meaning()).to_owned();
         let failure = Self { decision, ..Self::new(denial.code) };
         let failure = match denial.instead {
             Some(instead) => failure.with_remedy(instead, denial.basis.decision),
@@ -236,7 +237,7 @@ impl From<Denial> for Failure {
         if denial.requested.is_empty() {
             return failure;
         }
-        failure.because(format!("{}: {}", named(&denial.requested), denial.code.meaning()))
+        failure.because(format!("{}: {problem}", named(&denial.requested)))
     }
 }
 

@@ -243,6 +243,8 @@ pub struct Notifications {
     offers: Offers,
     announcements: Announcements,
     approvals: ApprovalTurns,
+    /// True once the broker stops.
+    stopping: watch::Sender<bool>,
 }
 
 impl Notifications {
@@ -262,7 +264,19 @@ impl Notifications {
             offers: Offers::default(),
             announcements: Announcements::default(),
             approvals: ApprovalTurns::default(),
+            stopping: watch::channel(false).0,
         }
+    }
+
+    /// Ends the waits of requests: from now on each request that waits for a change gets its response at once.
+    pub fn end_waits(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Returns when the waits of requests end, because the broker stops.
+    pub(crate) async fn waits_ended(&self) {
+        // Cannot fail: `self` holds a sender.
+        drop(self.stopping.subscribe().wait_for(|stopping| *stopping).await);
     }
 
     /// The smaller requests that denials named.

@@ -55,7 +55,7 @@ use self::enrolment::{join, renew};
 use self::given_home::GivenHome;
 use self::run::{companion, run as run_command};
 use self::session::VerbSession;
-use self::usage::{report_usage, with_meant_verb, with_tips};
+use self::usage::{report_usage, with_meant_verb, with_tips, without_home_variable};
 use self::verbs::sealing::seal;
 use self::verbs::status::status;
 use self::verbs::version::version;
@@ -67,7 +67,7 @@ use crate::console::{CommandFailure, Console};
 /// The exit code, after a usage error or help was printed.
 pub fn parse() -> Result<Cli, ExitCode> {
     let parsed = help::command().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
-    parsed.map_err(|error| report_usage(&with_tips(error)))
+    parsed.map_err(|error| report_usage(&with_tips(without_home_variable(error))))
 }
 
 /// Runs a verb that needs no identity of this machine.

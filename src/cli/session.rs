@@ -232,6 +232,17 @@ pub(crate) fn sent_reason(reason: &Reason, console: &Console) -> String {
     reason.to_string()
 }
 
+/// The reason of a request for approval, which the ledger keeps as it is.
+///
+/// # Errors
+/// `text_contains_secret` if a word of it has the form of a credential: then it is not sent.
+pub(crate) fn approvers_reason(reason: &Reason) -> Result<String, CommandFailure> {
+    if has_secret_form(reason.as_str()) {
+        return Err(CommandFailure::new(code::TEXT_CONTAINS_SECRET));
+    }
+    Ok(reason.to_string())
+}
+
 /// A client with the identity of `kind` below `home`, which is renewed first if it is due.
 pub(crate) async fn client_of(home: &Path, kind: IdentityKind) -> Result<Client, CommandFailure> {
     renew_if_due(home, kind).await?;

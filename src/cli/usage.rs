@@ -5,11 +5,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::builder::{OsStr, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::given_home::GivenHome;
 use super::guesses::meant_verb;
 use super::help;
+use super::identity::HOME_VARIABLE;
 use crate::base::{code, io_reason, near_texts};
 use crate::console::{CommandFailure, Console, Format};
 
@@ -53,6 +55,19 @@ pub(super) fn report_usage(error: &clap::Error) -> ExitCode {
         return ExitCode::from(failure.exit());
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
+}
+
+/// The error of the same words without the environment variable `KEYWARD_HOME`: the usage of `clap` would have `--home` as if the
+/// command needed it.
+pub(super) fn without_home_variable(error: clap::Error) -> clap::Error {
+    if !error.use_stderr() || std::env::var_os(HOME_VARIABLE).is_none() {
+        return error;
+    }
+    let command = help::command().mut_arg("home", |home| home.env(Resettable::<OsStr>::Reset));
+    match command.try_get_matches() {
+        Err(again) if again.kind() == error.kind() => again,
+        Ok(_) | Err(_) => error,
+    }
 }
 
 /// Whether the words ask for JSON. The arguments as a whole could not be parsed.
@@ -182,7 +197,7 @@ pub(super) fn with_meant_verb(noun: &str, given: &[String], failure: CommandFail
 
 /// The tip for an empty home directory that nobody typed.
 fn home_tip(error: &clap::Error) -> Option<String> {
-    let is_empty = std::env::var_os("KEYWARD_HOME").is_some_and(|home| home.is_empty());
+    let is_empty = std::env::var_os(HOME_VARIABLE).is_some_and(|home| home.is_empty());
     let is_home = text_of(error, ContextKind::InvalidArg).starts_with("--home");
     (is_empty && is_home)
         .then(|| "the environment variable `KEYWARD_HOME` is empty: name a directory, or unset it".to_owned())

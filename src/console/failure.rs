@@ -241,6 +241,19 @@ impl CommandFailure {
         self
     }
 
+    /// With the smaller request that `refused` offers, a refusal of the same request, and its fix; the same if it offers none.
+    #[must_use]
+    pub(crate) fn with_offer_of(mut self, refused: &Self) -> Self {
+        let Some(instead) = refused.next.as_ref().and_then(|next| next.body.instead.clone()) else {
+            return self;
+        };
+        if let Some(next) = &mut self.next {
+            next.body.instead = Some(instead);
+        }
+        self.fix.clone_from(&refused.fix);
+        self
+    }
+
     /// The approval that a refused request needs, or that it names.
     pub(crate) fn approval_id(&self) -> Option<&str> {
         self.next.as_ref()?.body.approval_id.as_deref()

@@ -9,7 +9,7 @@ use crate::approvals::{Approval, ApprovalTerms, PolicyDemand, RequestedCapabilit
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{APPROVAL_DEMANDS_MAX, APPROVAL_POLICIES_MAX};
-use crate::base::{ApprovalId, Audience, ParametersByCapability, PolicyName};
+use crate::base::{ApprovalId, Audience, ParametersByCapability, PolicyName, length_text};
 use crate::registry::Capability;
 use crate::rules::{MatchedRules, rules_hash};
 use crate::wire::ApprovalState;
@@ -209,8 +209,14 @@ pub(super) const fn refusal_of(state: ApprovalState) -> Option<Code> {
     }
 }
 
-/// The fields in which the request differs from the approved one. No value of the request is repeated.
+/// The fields in which the request differs from the approved one. Except for the lives, no value of the request is repeated.
 fn difference(approved: &RequestedGrant, present: &RequestedGrant) -> String {
+    let (approved_s, present_s) = (approved.life_s, present.life_s);
+    let life = format!(
+        "the life ({approved_s} s are approved, i.e. `expires_in={approved_s}` or `--expires-in {}`, and this request is for \
+         {present_s} s)",
+        length_text(approved_s)
+    );
     let fields = [
         (
             "the capabilities, their access, environment or secret",
@@ -218,7 +224,7 @@ fn difference(approved: &RequestedGrant, present: &RequestedGrant) -> String {
         ),
         ("the parameters", approved.parameters != present.parameters),
         ("the audience", approved.audience != present.audience),
-        ("the life", approved.life_s != present.life_s),
+        (life.as_str(), approved_s != present_s),
         ("the identity of the agent", approved.agent != present.agent),
     ];
     let different: Vec<&str> =

@@ -102,6 +102,14 @@ impl<A> Decision<A> {
         }
     }
 
+    /// The decision, with a problem that says more than the code if it denies.
+    pub(super) fn with_problem(mut self, problem: Option<String>) -> Self {
+        if let Self::Deny(denial) = &mut self {
+            denial.problem = problem;
+        }
+        self
+    }
+
     /// The decision, with a smaller request that would be allowed if this one is denied.
     pub(super) fn with_remedy(mut self, instead: impl FnOnce() -> Option<SmallerRequest>) -> Self {
         if let Self::Deny(denial) = &mut self {
@@ -231,6 +239,8 @@ pub struct Denial {
     pub policy: Option<PolicyRefusal>,
     /// Why the parameters of a capability that the agent holds do not fit.
     pub parameter: Option<ParameterFault>,
+    /// The problem, if the code alone does not say it.
+    problem: Option<String>,
     /// The approval that the request needs or names.
     pub approval: Option<ApprovalRefusal>,
     /// A smaller request that would be allowed now.
@@ -238,6 +248,12 @@ pub struct Denial {
 }
 
 impl Denial {
+    /// The problem, if the code alone does not say it.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     const fn of(basis: Basis, code: Code) -> Self {
         Self {
             basis,
@@ -246,6 +262,7 @@ impl Denial {
             secret: None,
             policy: None,
             parameter: None,
+            problem: None,
             approval: None,
             instead: None,
         }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::approval::GrantedRequest;
 use super::context::{DecisionContext, LifeLimits};
 use super::granted::Granted;
@@ -106,7 +108,8 @@ fn drafted<'a>(
         audiences.all(|one| one == *first) && request.resource.as_ref().is_none_or(|one| one == *first)
     });
     let Some(audience) = audience else {
-        return Err(Refusal::of(code::AUDIENCE_MISMATCH, granted.iter().map(|one| &one.name)));
+        let refusal = Refusal::of(code::AUDIENCE_MISMATCH, granted.iter().map(|one| &one.name));
+        return Err(refusal.because(audience_problem(&granted, request.resource.as_ref(), limits)));
     };
     let mut constrained = Vec::new();
     let (requested, given) = (request.scope.len(), granted.len());
@@ -152,6 +155,25 @@ impl MintDraft<'_> {
         let (audience, left_out) = (self.audience.clone(), self.left_out.clone());
         Some(MintTerms { capabilities, audience, life_s, left_out, constrained })
     }
+}
+
+/// How many audiences a message names.
+const AUDIENCES_NAMED_MAX: usize = 5;
+
+/// Why the `granted` capabilities have no common audience for a token: they have several, or the request names another one.
+fn audience_problem(granted: &[&Capability], named: Option<&Audience>, limits: &LifeLimits) -> String {
+    let audiences: BTreeSet<&Audience> = granted.iter().map(|one| audience_of(one, limits)).collect();
+    let shown: Vec<String> =
+        audiences.iter().take(AUDIENCES_NAMED_MAX).map(|one| format!("`{one}`")).collect();
+    let shown = shown.join(", ");
+    if let (Some(named), 1) = (named, audiences.len()) {
+        return format!("the audience is {shown}, and the request names the audience `{named}`");
+    }
+    let more = match audiences.len().saturating_sub(AUDIENCES_NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("the capabilities have several audiences, and a token has one: {shown}{more}")
 }
 
 pub(super) fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Audience {

@@ -4,7 +4,7 @@ use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::judged::JudgedRequest;
-use super::lease_end::{Ends, LeaseRefusal, Offered, first_end, later_end, new_life_s};
+use super::lease_end::{Ends, LeaseRefusal, Offered, constrained_again, first_end, later_end, new_life_s};
 use super::policy_refusal::PolicyRefusal;
 use super::refusal::Refusal;
 use super::requester::Requester;
@@ -193,7 +193,9 @@ pub fn decide_lease_again(
         return request.denied(basis, code::LEASE_NOT_ACTIVE);
     }
     let ends = Ends { expires_at: lease.ends.expires_at, renewable_until: lease.ends.renewable_until };
-    Decision::allow(basis, IssueLease { principal, capability: request.capability.clone(), ends })
+    let constrained = constrained_again(context, &offered, principal.not_after(), request.life_s, lease);
+    let capability = request.capability.clone();
+    Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
 }
 
 /// Decides on the renewal of a live lease: its capability must still be granted.

@@ -61,6 +61,11 @@ impl<'a> Offered<'a> {
         Some(limit.refusal("the login of this request lives longer"))
     }
 
+    /// The requested life, or the usual one, in seconds.
+    fn requested_s(&self, life_s: Option<u32>) -> u32 {
+        life_s.unwrap_or_else(|| LEASE_LIFE_S.min(self.capability.max_life_s))
+    }
+
     /// The longest life, in seconds.
     fn max_life_s(&self) -> u32 {
         let declared = self.capability.max_life_s;
@@ -87,21 +92,56 @@ impl Bounds {
     /// The end of a lease with a requested life of `life_s` from now on, with the reasons for a shorter life.
     fn end(&self, offered: &Offered<'_>, life_s: Option<u32>, now: Timestamp) -> (Ends, Vec<String>) {
         let Self { renewable_until, certificate, earliest } = *self;
-        let requested = life_s.unwrap_or_else(|| LEASE_LIFE_S.min(offered.capability.max_life_s));
-        let wanted = now.plus_s(i64::from(requested));
+        let requested_s = offered.requested_s(life_s);
+        let wanted = now.plus_s(i64::from(requested_s));
         let expires_at = wanted.min(renewable_until.min(certificate)).max(earliest);
         let mut constrained = Vec::new();
         if expires_at < wanted {
-            let by = if certificate < renewable_until {
-                "the agent's certificate".to_owned()
-            } else {
-                offered.limited_by()
-            };
-            let given = expires_at.seconds_since(now);
-            constrained.push(format!("life shortened from {requested} s to {given} s by {by}"));
+            constrained.push(shortened(
+                requested_s,
+                expires_at.seconds_since(now),
+                &self.limited_by(offered),
+            ));
         }
         (Ends { expires_at, renewable_until }, constrained)
     }
+
+    /// What limits the life.
+    fn limited_by(&self, offered: &Offered<'_>) -> String {
+        if self.certificate < self.renewable_until {
+            return "the agent's certificate".to_owned();
+        }
+        offered.limited_by()
+    }
+}
+
+fn shortened(requested_s: u32, given_s: i64, by: &str) -> String {
+    format!("life shortened from {requested_s} s to {given_s} s by {by}")
+}
+
+/// The reasons why the life that is left of a login is shorter than the requested one: those of a new login, or else its age.
+/// The age is no reason if no life was requested.
+pub(super) fn constrained_again(
+    context: &DecisionContext<'_>,
+    offered: &Offered<'_>,
+    certificate: Timestamp,
+    life_s: Option<u32>,
+    lease: &Lease,
+) -> Vec<String> {
+    let now = context.now();
+    let (requested_s, left_s) = (offered.requested_s(life_s), lease.ends.expires_at.seconds_since(now));
+    if left_s >= i64::from(requested_s) {
+        return Vec::new();
+    }
+    let renewable_until = now.plus_s(i64::from(offered.max_life_s()));
+    let bounds = Bounds { renewable_until, certificate, earliest: now };
+    let is_new_one_limited = renewable_until.min(certificate) < now.plus_s(i64::from(requested_s));
+    let by = match life_s {
+        _ if is_new_one_limited => bounds.limited_by(offered),
+        Some(_) => "the age of the login, which the instance already had".to_owned(),
+        None => return Vec::new(),
+    };
+    vec![shortened(requested_s, left_s, &by)]
 }
 
 /// The end of a new lease, with the reasons for a shorter life; otherwise the reason for a refusal.

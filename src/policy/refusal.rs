@@ -15,6 +15,8 @@ pub struct Refusal {
     pub policy: Option<PolicyRefusal>,
     /// Why the parameters of a capability do not fit, if they do not.
     pub parameter: Option<ParameterFault>,
+    /// The problem, if the code alone does not say it.
+    pub problem: Option<String>,
 }
 
 impl Refusal {
@@ -25,7 +27,13 @@ impl Refusal {
             capabilities: capabilities.into_iter().cloned().collect(),
             policy: None,
             parameter: None,
+            problem: None,
         }
+    }
+
+    /// The same, with a problem that says more than the code.
+    pub(super) fn because(self, problem: String) -> Self {
+        Self { problem: Some(problem), ..self }
     }
 
     /// Of these capabilities, because of a policy.
@@ -33,8 +41,8 @@ impl Refusal {
         policy: PolicyRefusal,
         capabilities: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
-        let capabilities = capabilities.into_iter().cloned().collect();
-        Self { code: policy.code, capabilities, policy: Some(policy), parameter: None }
+        let refusal = Self::of(policy.code, capabilities);
+        Self { policy: Some(policy), ..refusal }
     }
 
     /// Of these capabilities, because of the parameters that the request gives.
@@ -50,7 +58,9 @@ impl Refusal {
         match (self.policy, self.parameter) {
             (Some(policy), _) => Decision::deny_by_policy(basis, policy, &self.capabilities),
             (None, Some(fault)) => Decision::deny_by_parameter(basis, fault, &self.capabilities),
-            (None, None) => Decision::deny_capabilities(basis, self.code, &self.capabilities),
+            (None, None) => {
+                Decision::deny_capabilities(basis, self.code, &self.capabilities).with_problem(self.problem)
+            }
         }
     }
 }

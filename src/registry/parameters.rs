@@ -106,7 +106,7 @@ impl CapabilityParameters {
         let mut checked = CheckedParameters::default();
         for (name, rule) in &self.0 {
             match given.get(name) {
-                None if rule.required => return Err(self.missing(capability, name, given)),
+                None if rule.required => return Err(self.missing(capability, given)),
                 None => continue,
                 Some(GivenValue::Plain(value)) if rule.kind.allows(value) => {
                     if !rule.sensitive && matches!(value, ParameterValue::Text(text) if has_secret_form(text))
@@ -129,27 +129,27 @@ impl CapabilityParameters {
         Ok(checked)
     }
 
-    fn missing(
-        &self,
-        capability: &CapabilityName,
-        name: &ParameterName,
-        given: &GivenParameters,
-    ) -> ParameterFault {
-        let missing = self.iter().filter(|(name, rule)| rule.required && given.get(name).is_none());
-        let missing: Vec<String> = missing.map(|(name, rule)| format!("`{name}` ({})", rule.kind)).collect();
-        let argument = match self.get(name) {
-            Some(rule) if rule.sensitive => format!("{name}=@FILE"),
-            Some(_) | None => format!("{name}=VALUE"),
+    fn missing(&self, capability: &CapabilityName, given: &GivenParameters) -> ParameterFault {
+        let missing: Vec<_> =
+            self.iter().filter(|(name, rule)| rule.required && given.get(name).is_none()).collect();
+        let names: Vec<String> = missing.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let described: Vec<String> =
+            missing.iter().map(|(name, rule)| format!("`{name}` ({})", rule.kind)).collect();
+        let argument = |(name, rule): &(&ParameterName, &ParameterRule)| {
+            format!(" --parameter {name}={}", if rule.sensitive { "@FILE" } else { "VALUE" })
         };
+        let arguments: String = missing.iter().map(argument).collect();
+        let (parameters, them) = if names.len() == 1 { ("parameter", "it") } else { ("parameters", "them") };
         ParameterFault {
             code: code::PARAMETER_MISSING,
             why: format!(
-                "capability `{capability}` requires the parameter `{name}`, and the request does not give it"
+                "capability `{capability}` requires the {parameters} {}, and the request does not give {them}",
+                names.join(", ")
             ),
             fix: format!(
-                "give {} in `parameters` of the capability's object in `authorization_details`: `keyward token {capability} \
-                 --parameter {argument}`",
-                missing.join(", ")
+                "give {} in `parameters` of the capability's object in `authorization_details`: \
+                 `keyward token {capability}{arguments}`",
+                described.join(", ")
             ),
         }
     }
@@ -285,7 +285,13 @@ mod tests {
     #[test]
     fn faults_name_the_capability_the_parameter_and_the_allowed_values() {
         for (json, code, why, fix) in [
-            ("{}", code::PARAMETER_MISSING, "`account`", "`amount` (integer from 1 to 1000)"),
+            ("{}", code::PARAMETER_MISSING, "`account`, `amount`", "`amount` (integer from 1 to 1000)"),
+            (
+                "{}",
+                code::PARAMETER_MISSING,
+                "them",
+                "refund --parameter account=@FILE --parameter amount=VALUE`",
+            ),
             (r#"{"account":"CNRY"}"#, code::PARAMETER_MISSING, "`amount`", "--parameter amount=VALUE"),
             (r#"{"amount":1}"#, code::PARAMETER_MISSING, "`account`", "--parameter account=@FILE"),
             (r#"{"amont":1}"#, code::PARAMETER_UNKNOWN, "`amont`", "did you mean `amount`?"),

@@ -262,8 +262,19 @@ fn address_that_leads_nowhere_is_named_with_its_source() {
     process.stop();
     let refused = told(&process, "a", &["whoami"]);
     is_told(&refused, "broker_unreachable", &[address.trim(), "the connection was refused"], &[&place]);
-    // When a file is missing
+    // When the key is another one, or a file is damaged or missing
+    let key = process.path("home-a/agent/key.pem");
+    fs::copy(process.path("home-operator/operator/key.pem"), &key).unwrap();
+    let files = ["`key.pem` and `certificate.pem`", "are not a private key and its certificate"];
+    is_told(&told(&process, "a", &["whoami"]), "identity_damaged", &files, &["enrolment code"]);
     let certificate = process.path("home-a/agent/certificate.pem");
+    fs::write(&certificate, "no PEM\n").unwrap();
+    is_told(
+        &told(&process, "a", &["whoami"]),
+        "identity_damaged",
+        &["`certificate.pem`"],
+        &["enrolment code"],
+    );
     fs::remove_file(&certificate).unwrap();
     let missing = format!("`{}` is missing", certificate.display());
     is_told(&told(&process, "a", &["whoami"]), "identity_damaged", &[&missing], &["enrolment code"]);

@@ -146,6 +146,12 @@ async fn nothing_is_never_everything_and_no_rule_means_no() {
         said.starts_with("capabilities `github.repo.read`, `not.declared`: no role of this agent"),
         "{said}"
     );
+    // And which audiences differ
+    let resource = "grant_type=client_credentials&scope=reports.read&resource=https://other.example.com";
+    let refused = agent.ask(resource).await.json();
+    let said = refused["error_description"].as_str().unwrap();
+    let named = "and the request names the audience `https://other.example.com`";
+    assert!(said.contains("the audience is `https://reports.example.com`") && said.contains(named), "{said}");
 }
 
 /// Hazard TLS-18.

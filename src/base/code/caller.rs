@@ -79,7 +79,7 @@ super::codes! {
         "name 1 to 32 capabilities; `keyward whoami` lists them";
     AUDIENCE_MISMATCH "audience_mismatch" InvalidTarget:
         "the requested capabilities have several audiences, or another one than `resource` names",
-        "get one token for each audience; `keyward whoami` shows the audience of each capability";
+        "get one token for each audience, or leave `resource` out; `keyward whoami` shows the audience of each capability";
     CAPABILITY_ACTION_MISMATCH "capability_action_mismatch" InvalidDetails:
         "`authorization_details` names another action than the access of the capability",
         "leave `actions` out, or name the access that `keyward whoami` shows";

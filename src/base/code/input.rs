@@ -83,8 +83,8 @@ super::codes! {
         "the URL has a query, but the route accepts none, because queries are logged",
         "send the parameters in the body";
     PATH_NOT_CANONICAL "path_not_canonical" Invalid:
-        "the path contains escapes, `#`, or empty or dotted segments",
-        "send the path exactly as the reference writes it";
+        "the path contains upper-case letters, escapes, `#`, or empty or dotted segments",
+        "send the path exactly as the reference writes it; names are in lower case";
     HOST_MISSING "host_missing" Invalid:
         "the request has no `Host` header (RFC 9112 §3.2)",
         "send `Host:` with the broker's host name";

@@ -69,11 +69,13 @@ pub(super) fn refusal_of(
     if is_decided(records, approval, now) {
         return Some(code::APPROVAL_ALREADY_ENDED);
     }
+    // First: an operator whose approval would not count with a key, either, makes no key for it.
+    let unmet = demands_newly_met(records, approval, operator, now).err();
+    if unmet.is_some() {
+        return unmet;
+    }
     if world.operators.approval_key(principal.name()).is_none() {
         return Some(code::APPROVAL_KEY_MISSING);
     }
-    if is_second_demanded && operator.has_key_of_introducer() {
-        return Some(code::APPROVAL_KEY_OF_INTRODUCER);
-    }
-    demands_newly_met(records, approval, operator, now).err()
+    (is_second_demanded && operator.has_key_of_introducer()).then_some(code::APPROVAL_KEY_OF_INTRODUCER)
 }

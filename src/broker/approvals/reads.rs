@@ -30,13 +30,17 @@ impl<'w> Reading<'w> {
     }
 }
 
+/// The fix for an agent that names no approval.
+const OWN_LIST: &str = "check the id; `keyward request list --all` lists the requests of this identity";
+
 /// The approval, if `principal` asked for it.
 pub(super) fn own<'w>(
     world: &'w World,
     principal: &AgentPrincipal,
     id: ApprovalId,
 ) -> Result<&'w Approval, Failure> {
-    let approval = world.approvals().get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
+    let unknown = || Failure::new(code::APPROVAL_UNKNOWN).mended_by(OWN_LIST);
+    let approval = world.approvals().get(id).ok_or_else(unknown)?;
     if is_of(approval, principal) {
         Ok(approval)
     } else {

@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::time::Duration;
 
 use super::reads::own;
@@ -23,7 +24,7 @@ impl ApprovalWait {
 
 impl AgentServices {
     /// The approval `id`, which `principal` asked for: at once if it is not pending, and otherwise after the first vote that ends
-    /// this, or after `wait`. If too many requests wait already, it does not wait.
+    /// this, or after `wait`. If too many requests wait already, or if the broker stops, it does not wait.
     ///
     /// # Errors
     /// [`Failure`] if the agent has not asked for it.
@@ -37,7 +38,8 @@ impl AgentServices {
         // Before the first look: no vote is missed.
         let mut changes = turns.subscribe();
         let place = (wait != ApprovalWait::default()).then(|| turns.place()).flatten();
-        let mut end = std::pin::pin!(tokio::time::sleep(Duration::from_secs(wait.0)));
+        let mut end = pin!(tokio::time::sleep(Duration::from_secs(wait.0)));
+        let mut stop = pin!(self.0.notifications.waits_ended());
         loop {
             let answer = self.present_approval(principal, id)?;
             if place.is_none() || answer.state != ApprovalState::Pending.as_str() {
@@ -46,6 +48,7 @@ impl AgentServices {
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return Ok(answer) },
                 () = &mut end => return self.present_approval(principal, id),
+                () = &mut stop => return self.present_approval(principal, id),
             }
         }
     }

@@ -37,7 +37,11 @@ impl AgentServices {
             }
             if state.is_ended() {
                 let why = format!("the approval is {state}");
-                return Err(Failure::new(code::APPROVAL_ALREADY_ENDED).because(why).of_approval(id).into());
+                let fix = format!(
+                    "`keyward request show {id}` shows the state; for a new approval, request the token without `approval`"
+                );
+                let failure = Failure::new(code::APPROVAL_ALREADY_ENDED).because(why).mended_by(fix);
+                return Err(failure.of_approval(id).into());
             }
             let event =
                 ApprovalWithdrawn { agent: principal.name(), instance: principal.instance(), approval: id };

@@ -387,7 +387,16 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 fn unusable(error: TlsError) -> CommandFailure {
-    CommandFailure::new(code::IDENTITY_DAMAGED).because(error.to_string())
+    let why = match error {
+        TlsError::Key => "the file `key.pem` of this identity has no private key in PEM",
+        TlsError::Library(_) => {
+            "the files `key.pem` and `certificate.pem` of this identity are not a private key and its certificate"
+        }
+        TlsError::Authority => {
+            "the file `authority.pem` of this identity has a certificate that is not one of an authority"
+        }
+    };
+    CommandFailure::new(code::IDENTITY_DAMAGED).because(why)
 }
 
 #[cfg(test)]

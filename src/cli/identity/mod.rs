@@ -149,8 +149,8 @@ impl Identity {
         Ok(Self {
             address: read("address")?.trim().to_owned(),
             key_pem: Sensitive::new(read("key.pem")?),
-            certificate_pem: read("certificate.pem")?,
-            authority_pem: read("authority.pem")?,
+            certificate_pem: read(CERTIFICATE)?,
+            authority_pem: read(AUTHORITY)?,
         })
     }
 
@@ -225,8 +225,8 @@ impl Identity {
         private_dir(&fresh)?;
         create(&fresh.join("address"), format!("{}\n", self.address).as_bytes())?;
         create(&fresh.join("key.pem"), self.key_pem.expose().as_bytes())?;
-        create(&fresh.join("certificate.pem"), self.certificate_pem.as_bytes())?;
-        create(&fresh.join("authority.pem"), self.authority_pem.as_bytes())?;
+        create(&fresh.join(CERTIFICATE), self.certificate_pem.as_bytes())?;
+        create(&fresh.join(AUTHORITY), self.authority_pem.as_bytes())?;
         sync_dir(&fresh)?;
         if dir.exists() && !exchanged(&fresh, dir)? {
             fs::rename(dir, &before)?;
@@ -263,7 +263,7 @@ impl Identity {
     }
 
     pub(crate) fn certificate(&self) -> Result<PeerCertificate, CommandFailure> {
-        PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged())
+        PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged(CERTIFICATE))
     }
 
     /// Whether there is an identity of `kind` below `home` whose private key is sealed with a passphrase.
@@ -305,21 +305,26 @@ impl Identity {
 
     /// The certificates of the broker's authorities in DER.
     pub(crate) fn authorities(&self) -> Result<Vec<Vec<u8>>, CommandFailure> {
-        certificates_from_pem(&self.authority_pem).map_err(|_| damaged())
+        certificates_from_pem(&self.authority_pem).map_err(|_| damaged(AUTHORITY))
     }
 
     /// SHA-256 of the public keys of these authorities.
     pub(crate) fn authority_pins(&self) -> Result<Vec<Digest>, CommandFailure> {
-        self.authorities()?.iter().map(|der| key_pin(der).map_err(|_| damaged())).collect()
+        self.authorities()?.iter().map(|der| key_pin(der).map_err(|_| damaged(AUTHORITY))).collect()
     }
 }
 
 fn der(pem: &str) -> Result<Vec<u8>, CommandFailure> {
-    certificate_from_pem(pem).map_err(|_| damaged())
+    certificate_from_pem(pem).map_err(|_| damaged(CERTIFICATE))
 }
 
-pub(crate) fn damaged() -> CommandFailure {
-    CommandFailure::new(code::IDENTITY_DAMAGED).because("a certificate of this identity cannot be read")
+/// Files of an identity.
+const CERTIFICATE: &str = "certificate.pem";
+const AUTHORITY: &str = "authority.pem";
+
+fn damaged(file: &str) -> CommandFailure {
+    let why = format!("the file `{file}` of this identity has no certificate in PEM that can be read");
+    CommandFailure::new(code::IDENTITY_DAMAGED).because(why)
 }
 
 /// Warns once per process that a newer identity cannot be stored. The verb continues.

@@ -7,7 +7,8 @@ use super::token_file::Renewal;
 use crate::base::{ApprovalId, CapabilityName, GivenParameters, code};
 use crate::cli::approval_answer::{AnswerWait, refusal_of};
 use crate::cli::client::Client;
-use crate::cli::session::{agent_client, joined, sent_reason};
+use crate::cli::session::{agent_client, approvers_reason, joined};
+use crate::cli::verbs::token::TokenRequest;
 use crate::console::{CommandFailure, Console};
 use crate::wire::{Nothing, OPEN_APPROVAL, OpenApprovalBody, OwnApprovalAnswer, TokenAnswer};
 
@@ -45,9 +46,9 @@ impl RunTokenArgs {
         let names: Result<Vec<CapabilityName>, _> = self.names().map(str::parse).collect();
         let body = OpenApprovalBody {
             capabilities: names?,
-            reason: sent_reason(reason, console),
+            reason: approvers_reason(reason)?,
             resource: self.resource.clone(),
-            life_s: None,
+            life_s: self.expires_in,
             grant_life_s: *approval_for,
             uses: None,
             parameters: parameters.clone(),
@@ -61,7 +62,30 @@ impl RunTokenArgs {
         console.say(&format!("{PREFIX}{}", said(&asked)));
         let wait = AnswerWait { home, console, prefix: PREFIX, longest: None };
         let answered = wait.answered(asked).await?;
-        refusal_of(&answered).map_or(Ok(Some(answered.approval)), Err)
+        match refusal_of(&answered) {
+            None => Ok(Some(answered.approval)),
+            Some(refusal) => Err(self.with_offer(home, parameters, answered.approval, refusal).await),
+        }
+    }
+
+    /// The refusal with the smaller request that the broker offers in place of the one that was not approved, if there is one.
+    async fn with_offer(
+        &self,
+        home: &Path,
+        parameters: &BTreeMap<CapabilityName, GivenParameters>,
+        approval: ApprovalId,
+        refusal: CommandFailure,
+    ) -> CommandFailure {
+        if refusal.code() == code::APPROVAL_PENDING.as_str() {
+            return refusal;
+        }
+        let Ok(client) = agent_client(home).await else { return refusal };
+        let request = TokenRequest::for_scope(self.capabilities.join(" "), self.resource.clone());
+        let request = request.with_parameters(parameters.clone()).with_life(self.expires_in);
+        match request.approved_by(Some(approval)).fresh(&client).await {
+            Err(refused) if refused.code() == refusal.code() => refusal.with_offer_of(&refused),
+            Ok(_) | Err(_) => refusal,
+        }
     }
 }
 

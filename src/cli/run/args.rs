@@ -37,6 +37,9 @@ pub(super) struct RunTokenArgs {
     /// Audience of the token
     #[arg(long, value_name = "URI", requires = "capabilities")]
     pub(super) resource: Option<String>,
+    /// Life of the token and of each renewed one, e.g. 90s or 15m; the capability limits it. An approval is for one life: that of `keyward request --expires-in`
+    #[arg(long, value_parser = duration_s, value_name = "DURATION", requires = "capabilities")]
+    pub(super) expires_in: Option<u32>,
     /// Also put the first token into this environment variable; it is not renewed there
     #[arg(long, value_name = "VARIABLE", requires = "capabilities")]
     pub(super) env: Option<String>,
@@ -116,6 +119,9 @@ pub(super) struct RenewalArgs {
     /// Audience of the token
     #[arg(long, value_name = "URI")]
     pub(super) resource: Option<String>,
+    /// Requested life of a renewed token
+    #[arg(long, value_parser = duration_s, value_name = "DURATION")]
+    pub(super) expires_in: Option<u32>,
     /// The approval that renewals of the token use
     #[arg(long, value_name = "ID")]
     pub(super) approval: Option<ApprovalId>,

@@ -101,7 +101,7 @@ impl<'a> Watch<'a> {
     fn new(home: &'a Path, args: &CompanionArgs, process: OwnedFd) -> Result<Self, CommandFailure> {
         let clock = SystemClock::new();
         let now = clock.elapsed();
-        let RenewalArgs { resource, approval, no_renewal, .. } = &args.renewal;
+        let RenewalArgs { resource, expires_in, approval, no_renewal, .. } = &args.renewal;
         let renewal = match *approval {
             _ if *no_renewal => Renewal::Never,
             Some(approval) => Renewal::With(approval),
@@ -110,7 +110,7 @@ impl<'a> Watch<'a> {
         let parameters = parameters(&args.renewal)?;
         let token = args.dir.as_ref().map(|dir| {
             let (scope, resource) = (args.capabilities.join(" "), resource.clone());
-            let request = RenewalRequest { scope, resource, parameters, renewal };
+            let request = RenewalRequest { scope, resource, life_s: *expires_in, parameters, renewal };
             TokenFile::existing(dir, request, args.life, now)
         });
         let is_watching = !args.files.templates.is_empty() || args.files.on_change.is_some();

@@ -132,7 +132,7 @@ impl<'a> Plan<'a> {
         let approval = args.approved(self.home, &parameters, &console).await?;
         let client = agent_client(self.home).await?;
         let request = TokenRequest::for_scope(scope, args.resource.clone()).approved_by(approval);
-        let request = request.with_parameters(parameters.clone());
+        let request = request.with_parameters(parameters.clone()).with_life(args.expires_in);
         let answer = request.fresh(&client).await.map_err(explained)?;
         all_granted(&args.capabilities, &answer.scope, &answer.left_out)?;
         let renewal = renewal(&client, approval, &answer, &console).await;
@@ -205,6 +205,9 @@ impl<'a> Plan<'a> {
         between.args(input.as_ref().map(|_| "--parameters-in-stdin"));
         let RunArgs { token, files, .. } = self.args;
         between.args(token.resource.iter().flat_map(|resource| ["--resource", resource]));
+        if let Some(life_s) = token.expires_in {
+            between.args(["--expires-in", &format!("{life_s}s")]);
+        }
         for (name, version) in credentials.values.versions() {
             between.arg("--known").arg(format!("{name}={version}"));
         }

@@ -36,6 +36,8 @@ pub(super) struct TokenFile {
 pub(super) struct RenewalRequest {
     pub(super) scope: String,
     pub(super) resource: Option<String>,
+    /// The requested life, in seconds.
+    pub(super) life_s: Option<u32>,
     pub(super) parameters: BTreeMap<CapabilityName, GivenParameters>,
     pub(super) renewal: Renewal,
 }
@@ -133,10 +135,10 @@ impl TokenFile {
         now: Duration,
     ) -> Result<Option<String>, CommandFailure> {
         let client = agent_client(home).await?;
-        let RenewalRequest { scope, resource, parameters, renewal } = self.request.clone();
+        let RenewalRequest { scope, resource, life_s, parameters, renewal } = self.request.clone();
         let approval = if let Renewal::With(approval) = renewal { Some(approval) } else { None };
         let request = TokenRequest::for_scope(scope.clone(), resource).approved_by(approval);
-        let request = request.with_parameters(parameters);
+        let request = request.with_parameters(parameters).with_life(life_s);
         let minted = request.fresh(&client).await?;
         Self::store(&self.path, &minted)?;
         self.bound_to = bound_to(minted.access_token.value().expose());
@@ -210,7 +212,13 @@ mod tests {
     use super::*;
 
     fn request(renewal: Renewal) -> RenewalRequest {
-        RenewalRequest { scope: "a".to_owned(), resource: None, parameters: BTreeMap::new(), renewal }
+        RenewalRequest {
+            scope: "a".to_owned(),
+            resource: None,
+            life_s: None,
+            parameters: BTreeMap::new(),
+            renewal,
+        }
     }
 
     #[test]

@@ -6,10 +6,10 @@ use clap::Args;
 use super::own_approvals::RequestCommand;
 use super::parameter_args::ParameterArgs;
 use super::token::token_arguments;
-use crate::base::{CapabilityName, Reason};
+use crate::base::{CapabilityName, Reason, code};
 use crate::cli::approval_answer::{AnswerWait, refusal_of, state_of};
 use crate::cli::client::Received;
-use crate::cli::session::{VerbSession, sent_reason};
+use crate::cli::session::{VerbSession, approvers_reason};
 use crate::console::{CommandFailure, duration_s};
 use crate::wire::{ApprovalState, Nothing, OPEN_APPROVAL, OpenApprovalBody, OwnApprovalAnswer};
 
@@ -74,14 +74,15 @@ impl RequestArgs {
             self.capabilities.iter().map(|name| name.parse()).collect();
         let body = OpenApprovalBody {
             capabilities: names?,
-            reason: sent_reason(reason, session.console),
+            reason: approvers_reason(reason)?,
             resource: self.resource.clone(),
             life_s: self.expires_in,
             grant_life_s: self.grant_life_s,
             uses: self.uses,
             parameters: self.parameters.read(&client, &self.capabilities, session.console).await?,
         };
-        let mut approval = client.call(OPEN_APPROVAL, &Nothing, &body).await?;
+        let asked = client.call(OPEN_APPROVAL, &Nothing, &body).await;
+        let mut approval = asked.map_err(with_this_command)?;
         self.say_left_out(&approval, session);
         if let Some(limit) = self.wait {
             self.say_waiting(&approval, session);
@@ -137,4 +138,13 @@ impl RequestArgs {
         };
         format!("{id} is {state}{until}{next}")
     }
+}
+
+/// The refusal with `keyward request` in place of `keyward token`, where its fix is a command with the missing parameters.
+fn with_this_command(failure: CommandFailure) -> CommandFailure {
+    if failure.code() != code::PARAMETER_MISSING.as_str() {
+        return failure;
+    }
+    let fix = failure.fix().replace("`keyward token ", "`keyward request --reason TEXT ");
+    failure.mended_by(fix)
 }

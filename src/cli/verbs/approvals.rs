@@ -214,7 +214,10 @@ async fn approve(
     let client = session.operator().await?;
     check_role(&client).await?;
     let mut machine = MachineKeys::load(session.home)?;
-    let key = machine.accepted_by(&client).await?;
+    let key = match machine.accepted_by(&client).await {
+        Ok(key) => key,
+        Err(failure) => return Err(without_key(&client, approval, failure).await),
+    };
     let shown = ShownApproval::get(&client, approval).await?;
     // Before the passphrase: it is not entered for a vote that would not count.
     if let Some(code) = &shown.answer.refused_vote {
@@ -237,6 +240,21 @@ async fn approve(
     let voted = client.call(VOTE_APPROVAL, &id, &body).await?;
     session.print(&voted, |voted| said(voted, "approved"));
     Ok(())
+}
+
+/// The `failure` of an operator without a usable key, or the refusal that its vote would get with a key, too: then it needs no
+/// key.
+async fn without_key(
+    client: &Client,
+    approval: &ApprovalReference,
+    failure: CommandFailure,
+) -> CommandFailure {
+    let of_key = [code::APPROVAL_KEY_MISSING, code::APPROVAL_KEY_OF_INTRODUCER];
+    let Ok(answer) = client.call(GET_APPROVAL, approval, &Nothing).await else { return failure };
+    match &answer.refused_vote {
+        Some(code) if of_key.iter().all(|of_key| of_key.as_str() != &**code) => refused_vote(code),
+        Some(_) | None => failure,
+    }
 }
 
 /// The refusal that the vote would get.

@@ -147,6 +147,11 @@ impl TokenRequest {
         Self { parameters, ..self }
     }
 
+    /// The same with a requested life, in seconds, if there is one.
+    pub(crate) fn with_life(self, life_s: Option<u32>) -> Self {
+        Self { life_s, ..self }
+    }
+
     /// The same with an approval, if there is one.
     pub(crate) fn approved_by(self, approval: Option<ApprovalId>) -> Self {
         Self { approval, ..self }

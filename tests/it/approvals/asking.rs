@@ -208,6 +208,16 @@ async fn an_agent_withdraws_its_request() {
     refused(&ann.approve(&id).await, 409, "approval_already_ended");
     refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approval_withdrawn");
     refused(&other.caller.get(&format!("/v1/approvals/{id}")).await, 400, "approval_of_another_agent");
+    // And a request that was denied is not withdrawn: the fix names the command of an agent
+    let id = needed(&agent, "reports.publish").await;
+    assert_eq!(ann.deny(&id).await.status, 200);
+    let late = agent.caller.post_json(&format!("/v1/approvals/{id}/withdraw"), &json!({})).await;
+    refused(&late, 409, "approval_already_ended");
+    assert!(late.text().contains(&format!("`keyward request show {id}`")), "{}", late.text());
+    // And so does the one of an unknown request
+    let unknown = agent.caller.get("/v1/approvals/appr_00000000000000000000000040").await;
+    refused(&unknown, 404, "approval_unknown");
+    assert!(unknown.text().contains("`keyward request list --all`"), "{}", unknown.text());
 }
 
 #[tokio::test]

@@ -4,13 +4,17 @@ use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
+use keyward::base::Stopwatch;
+use keyward::base::limits::DRAIN_WAIT_S;
 use serde_json::{Value, json};
 
 use super::stock_clients::set_up;
 use super::{BY_SECOND, policy};
 use crate::approval_keys::commands::{WORDS, accepted, typed};
 use crate::interop::python_path;
+use crate::panel::{held, issuer};
 use crate::parameters::{ACCOUNT, REFUNDS};
 use crate::support::broker::DECLARATIONS;
 use crate::support::process::{KEYWARD, Process};
@@ -151,6 +155,18 @@ fn capabilities_that_a_request_or_a_token_does_not_have_are_named() {
 }
 
 #[test]
+fn reason_with_an_enrolment_code_is_refused_before_it_is_sent() {
+    let process = set_up();
+    let reason = format!("use keyward-enrol-{}", "a".repeat(40));
+    let asked = process.run_as("p", &["request", "reports.publish", "--reason", &reason], b"");
+    assert!(!asked.status.success(), "{}", said(&asked));
+    let told = said(&asked);
+    assert!(told.contains("error: text_contains_secret"), "{told}");
+    assert!(!told.contains("the ledger gets the reason"), "{told}");
+    assert!(requests(&process).is_empty());
+}
+
+#[test]
 fn run_starts_the_command_once_its_request_is_approved() {
     let process = set_up();
     // A token that needs no approval is not asked for
@@ -170,11 +186,16 @@ fn run_starts_the_command_once_its_request_is_approved() {
     assert!(running.message("is not renewed").contains(&id));
     running.input().write_all(b"\n").unwrap();
     assert_eq!(running.exit(), Some(0));
-    // When the next one is denied, then it does not start
+    // When the next one is denied, then it does not start, and a smaller request is offered
+    let file = process.path("instead.toml");
+    let publish = DECLARATIONS.split("[[capability]]").find(|one| one.contains("reports.publish")).unwrap();
+    fs::write(&file, format!("[[capability]]{publish}instead = \"reports.read\"\n")).unwrap();
+    process.good(&["apply", "-f", &file.display().to_string()], b"");
     let mut denied = run(&process, &["--request-approval", "release 9"], "echo started");
     let id = first_request(&process);
     process.good_as("alice", &["approval", "deny", &id, "--reason", "frozen", "--tell-agent"], b"");
     assert!(denied.message("why:").contains("frozen"));
+    assert!(denied.message("fix:").contains("`keyward token reports.read --remediates dec_"));
     assert_eq!(denied.exit(), Some(5));
 }
 
@@ -214,13 +235,18 @@ fn run_asks_for_an_approval_of_its_parameters() {
 
 #[test]
 fn run_renews_its_token_while_the_approval_gives_further_ones() {
-    // Given a command whose approval gives two tokens
+    // Given a command whose approval gives two tokens of a minute
     let process = set_up();
-    let asked = ["request", "reports.publish", "--reason", "x", "--uses", "2", "-o", "json"];
+    let asked =
+        ["request", "reports.publish", "--reason", "x", "--uses", "2", "--expires-in", "1m", "-o", "json"];
     let asked: Value = serde_json::from_slice(&process.good_as("p", &asked, b"")).unwrap();
     let id = asked["approval"].as_str().unwrap().to_owned();
     approve(&process, &id);
-    let mut running = run(&process, &["--approval", &id], "echo \"$KEYWARD_TOKEN_FILE\"; read line");
+    let mut other = run(&process, &["--approval", &id], "echo started");
+    other.message("60 s are approved, i.e. `expires_in=60` or `--expires-in 1m`");
+    assert_eq!(other.exit(), Some(5));
+    let approved = ["--approval", &id, "--expires-in", "1m"];
+    let mut running = run(&process, &approved, "echo \"$KEYWARD_TOKEN_FILE\"; read line");
     let file = PathBuf::from(running.line());
     assert!(running.message("is renewed until").contains("gives 1 further token"));
     let first = fs::read(&file).unwrap();
@@ -279,6 +305,35 @@ fn wait_for_an_answer_survives_a_restart_of_the_broker() {
 }
 
 #[test]
+fn stop_answers_the_requests_that_wait_for_an_approval() {
+    // Given a token request that waits for its approval for a minute
+    let mut process = set_up();
+    let mut client = Command::new("curl");
+    let file = |name: &str| held(&process, "p", name);
+    client.args(["-sS", "--cacert", &file("authority"), "--cert", &file("certificate")]);
+    client.args(["--key", &file("key"), "-H", "Prefer: wait=60"]);
+    client.args(["-d", "grant_type=client_credentials&scope=reports.publish", "-w", "\\n%{http_code}"]);
+    client.arg(format!("{}/oauth/token", issuer(&process)));
+    let mut waiting = Running::start(client);
+    let id = first_request(&process);
+    // When the broker stops, then it does not take longer than without the request
+    let stopping = Stopwatch::start();
+    process.stop();
+    let took = stopping.elapsed();
+    assert!(took < Duration::from_secs(DRAIN_WAIT_S), "{took:?}: {}", process.log());
+    // And the client is told that the request is pending
+    let lines: Vec<String> = waiting.output.by_ref().map(Result::unwrap).collect();
+    let answer: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!((&answer["approval"], &answer["state"]), (&json!(id), &json!("pending")));
+    assert_eq!(lines.last().unwrap(), "202");
+    assert_eq!(waiting.exit(), Some(0));
+    // And it can wait again after the start
+    process.serve();
+    approve(&process, &id);
+    process.good_as("p", &["token", "reports.publish", "--approval", &id], b"");
+}
+
+#[test]
 fn passphrase_is_not_asked_for_an_approval_that_would_not_count() {
     // Given a request of the agent of alice, who has an approval key
     let process = set_up();
@@ -300,6 +355,23 @@ fn passphrase_is_not_asked_for_an_approval_that_would_not_count() {
     assert!(String::from_utf8_lossy(&shown).contains("\"not today\""), "{}", String::from_utf8_lossy(&shown));
     let own = process.good_as("p", &["request", "show", &id], b"");
     assert!(!String::from_utf8_lossy(&own).contains("not today"), "it was not told");
+}
+
+#[test]
+fn operator_outside_of_the_group_is_not_told_to_make_a_key() {
+    // Given a request that only a group approves, and an admin without an approval key that is not in it
+    let process = set_up();
+    let group = "[[approver_group]]\nname = \"leads\"\noperators = [\"alice\"]\n";
+    let rule = policy("leads", "@decision(\"require_approval\")\n@approvers(\"leads\")", "reports.read");
+    let file = process.path("leads.toml");
+    fs::write(&file, format!("{group}{rule}")).unwrap();
+    process.good(&["apply", "-f", &file.display().to_string()], b"");
+    let id = failure(&process.run_as("p", &["token", "reports.read", "-o", "json"], b""));
+    let id = id["approval_id"].as_str().unwrap().to_owned();
+    // When the admin approves it, then the refusal is not the missing key
+    let refused = said(&process.run_as("bob", &["approval", "approve", &id], b""));
+    assert!(refused.contains("error: approver_not_in_group"), "{refused}");
+    assert!(!refused.contains("approval key create"), "{refused}");
 }
 
 #[test]

@@ -90,6 +90,14 @@ fn a_guessed_verb_leads_to_the_verb_that_is_meant() {
     let mut empty = Command::new(KEYWARD);
     let said = self::said(&empty.arg("whoami").env("KEYWARD_HOME", "").output().unwrap());
     assert!(said.contains("`KEYWARD_HOME` is empty"), "{said}");
+    // And the variable is no option that the usage lists
+    for (args, is_listed) in [(&["agent", "show"][..], false), (&["agent", "show", "--home", "/srv/h"], true)]
+    {
+        let output = Command::new(KEYWARD).args(args).env("KEYWARD_HOME", "/srv/k").output().unwrap();
+        let said = self::said(&output);
+        assert!(said.contains("Usage: keyward agent show"), "{said}");
+        assert_eq!(said.contains("--home"), is_listed, "{said}");
+    }
 }
 
 #[test]

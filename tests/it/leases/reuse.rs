@@ -1,6 +1,6 @@
 //! Logins that an agent gets again although a new one could not live for half of the requested time.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{BY_ADMIN, Scene};
 use crate::refusals::refused;
@@ -25,6 +25,8 @@ async fn agent_with_a_short_certificate_gets_its_login_again() {
     scene.broker.clock.advance_s(500);
     let again = scene.lease(&json!({})).await;
     assert_eq!((again.id(), &again.0["reused"]), (first.id(), &json!(true)));
+    let shortened = again.0["constrained"][0].as_str().unwrap();
+    assert_eq!(shortened, "life shortened from 3600 s to 700 s by the agent's certificate");
     refused(&scene.act(&first, "renew", &json!({})).await, 403, "certificate_expires_too_soon");
     // And after a renewal of the certificate, the login is extended up to its end
     scene.agent = renew(&scene.broker, &scene.agent).await;
@@ -53,4 +55,25 @@ async fn agent_whose_life_a_policy_limits_gets_its_login_again() {
     assert_eq!(scene.lease(&json!({})).await.id(), first.id());
     scene.broker.clock.advance_s(100);
     assert_ne!(scene.lease(&json!({})).await.id(), first.id());
+}
+
+#[tokio::test]
+async fn reused_login_says_why_it_lives_shorter_than_requested() {
+    // Given a login with the longest life of its capability
+    let scene = scene(604_800).await;
+    let constrained = async |body: Value| scene.lease(&body).await.0["constrained"].clone();
+    let long = json!({ "life_s": 14401 });
+    assert_eq!(
+        constrained(long.clone()).await[0],
+        "life shortened from 14401 s to 14400 s by the capability"
+    );
+    // When the same request is made again, then the response for the present login has the same reason
+    scene.broker.clock.advance_s(100);
+    assert_eq!(constrained(long).await[0], "life shortened from 14401 s to 14300 s by the capability");
+    // And if a new login would live as long as requested, the reason is the age of the present one
+    let aged = constrained(json!({ "life_s": 14400 })).await;
+    assert!(aged[0].as_str().unwrap().contains("from 14400 s to 14300 s by the age of the login"), "{aged}");
+    // The twins: a life that the login has, and no requested life
+    assert_eq!(constrained(json!({ "life_s": 14300 })).await, json!(null));
+    assert_eq!(constrained(json!({})).await, json!(null));
 }

@@ -64,6 +64,21 @@ fn a_token_is_requested_with_parameters() {
 }
 
 #[test]
+fn command_with_all_missing_parameters_is_named() {
+    let process = set_up();
+    let parameters = "payments.refund --parameter account=@FILE --parameter amount=VALUE`";
+    for (ask, command) in [
+        (&["token", "payments.refund"][..], "`keyward token "),
+        (&["request", "payments.refund", "--reason", "x"], "`keyward request --reason TEXT "),
+    ] {
+        let output = process.run_as("r", ask, b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("parameter_missing") && said.contains("`account`, `amount`"), "{said}");
+        assert!(said.contains(&format!("{command}{parameters}")), "{said}");
+    }
+}
+
+#[test]
 fn a_sensitive_parameter_is_no_argument() {
     let process = set_up();
     let argument = format!("account={ACCOUNT}");

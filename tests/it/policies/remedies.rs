@@ -60,6 +60,7 @@ async fn a_denial_names_the_capabilities_of_one_audience() {
     let agent = broker.agent("a", &["publisher", "repo-reader"]).await;
     let denied = ask(&agent, "github.repo.read%20reports.publish%20reports.read").await;
     refused(&denied, 400, "audience_mismatch");
+    assert!(denied.text().contains("the capabilities have several audiences"), "{}", denied.text());
     assert_eq!(denied.json()["instead"]["scope"], "reports.publish reports.read");
     let accepted = accept(&agent, &denied).await;
     assert_eq!((accepted.status, &accepted.json()["scope"]), (200, &json!("reports.publish reports.read")));

@@ -53,12 +53,14 @@ assert agent.secret("github/app", "github.repo.read").reveal() == b"value", "the
 for wrong, kind, code in [
     (lambda: agent.token("not.declared")(), keyward.Denied, "capability_not_granted"),
     (lambda: agent.secret("no/such"), keyward.Denied, "secret_not_granted"),
+    (lambda: agent.secret("github/app", "reports.read"), keyward.Denied, "secret_not_granted"),
+    (lambda: agent.secret("no/such", "reports.read"), keyward.Denied, "secret_not_granted"),
     (lambda: agent.token("Not.Canonical")(), keyward.KeywardError, "scope_malformed"),
 ]:
     try:
         wrong()
     except kind as error:
-        assert error.code == code, error
+        assert error.code == code and error.fix, error
     else:
         raise AssertionError(code)
 
@@ -70,8 +72,14 @@ with tempfile.TemporaryDirectory() as elsewhere:
         keyward.Agent(home=elsewhere, attempts=2).whoami()
     except keyward.Unavailable as error:
         assert error.code == "broker_unreachable" and "127.0.0.1:1 " in error.why and "refused" in error.why, error
+        assert error.fix == keyward.UNREACHABLE_FIX, error
     else:
         raise AssertionError("nobody was there")
+
+eof = keyward.ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+eof.reason = "UNEXPECTED_EOF_WHILE_READING"
+closed = keyward._refused(eof, "127.0.0.1:1")
+assert closed.code == "broker_unreachable" and "127.0.0.1:1 " in closed.why and closed.fix, closed
 
 # A file system gives a new directory the number of a removed one: another identity is noticed all the same.
 with tempfile.TemporaryDirectory() as elsewhere:
