@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use super::claim::{Claim, ClaimOutcome};
 use super::fault::DatabaseFault;
@@ -26,6 +27,8 @@ use crate::ledger::{
 pub struct PostgresLog {
     writer: Worker<Writer>,
     reader: Arc<Worker<Reading>>,
+    /// As the newest check has found them.
+    standbys_missing: Arc<AtomicU32>,
     purpose: LogUse,
     claimant: Claimant,
     is_claimed: bool,
@@ -43,9 +46,11 @@ impl PostgresLog {
             LogUse::TakeBack | LogUse::MoveAway => READ_OF_COMMAND,
         };
         let reader = Worker::start("ledger-reads", Reading::new(target.clone(), limit))?;
-        let writer = Worker::start("ledger-writes", Writer::new(target))?;
+        let standbys_missing = Arc::new(AtomicU32::new(0));
+        let writer = Writer::new(target, Arc::clone(&standbys_missing));
+        let writer = Worker::start("ledger-writes", writer)?;
         let reader = Arc::new(reader);
-        Ok(Self { writer, reader, purpose, claimant, is_claimed: false, is_closed: false })
+        Ok(Self { writer, reader, standbys_missing, purpose, claimant, is_claimed: false, is_closed: false })
     }
 
     /// Whether a close in good order is durable, at the standbys too.
@@ -129,7 +134,8 @@ impl Log for PostgresLog {
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(PostgresReader(Arc::clone(&self.reader)))
+        let reading = Arc::clone(&self.reader);
+        Arc::new(PostgresReader { reading, standbys_missing: Arc::clone(&self.standbys_missing) })
     }
 
     /// Nobody else writes, so there is never an entry of others.

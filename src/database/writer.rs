@@ -1,10 +1,12 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 
 use super::backend::Backend;
-use super::checks::{NOT_REPLICATED, check, is_replicated};
+use super::checks::{CheckedAt, Findings, NOT_REPLICATED, check, is_replicated};
 use super::claim::{Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
@@ -14,6 +16,7 @@ use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
 use crate::base::encoding::hex;
+use crate::base::limits::PROBE_EVERY_S;
 use crate::base::{LedgerId, Stopwatch};
 use crate::config::Replication;
 use crate::ledger::Closing;
@@ -29,6 +32,11 @@ pub(super) struct Writer {
     closing: Closing,
     /// The newest entry that this writer knows of. The head never goes back behind it.
     seen: EntryMark,
+    /// The newest findings of the checks.
+    found: Option<Findings>,
+    standbys_missing: Arc<AtomicU32>,
+    /// Since the newest check.
+    checked: Stopwatch,
 }
 
 /// How long a start waits for the session of a broker that has just ended.
@@ -36,6 +44,8 @@ const CLAIM: Duration = Duration::from_secs(10);
 const CLAIM_EVERY: Duration = Duration::from_millis(100);
 /// Pause between two attempts to look up a batch.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+/// How often the checks of the start are repeated.
+const CHECK_EVERY: Duration = Duration::from_secs(PROBE_EVERY_S);
 /// Longest wait of a broker's close.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -50,9 +60,20 @@ const INSERT: &str = "WITH moved AS (UPDATE keyward.head SET seq = $3, node = $4
      SELECT added.seq, added.entry FROM moved, unnest($1, $2) AS added (seq, entry)";
 
 impl Writer {
-    pub(super) fn new(target: DatabaseTarget) -> Self {
+    pub(super) fn new(target: DatabaseTarget, standbys_missing: Arc<AtomicU32>) -> Self {
         let closing = Closing::default();
-        Self { target, session: None, claim: None, holder: None, closing, seen: EntryMark::NONE }
+        let (seen, checked) = (EntryMark::NONE, Stopwatch::start());
+        Self {
+            target,
+            session: None,
+            claim: None,
+            holder: None,
+            closing,
+            seen,
+            found: None,
+            standbys_missing,
+            checked,
+        }
     }
 
     /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
@@ -66,7 +87,7 @@ impl Writer {
         self.closing = closing;
         let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
         let mut session = Session::open(&self.target).await?;
-        check(&mut session, self.target.replication).await?;
+        self.check(&mut session, CheckedAt::Start).await?;
         let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
         if claim.purpose == LogUse::Look || !claim.claimant.may_claim(head.claimed_by()) {
             return self.look(session, claim).await;
@@ -116,6 +137,15 @@ impl Writer {
         Ok(ClaimOutcome::ReadOnly)
     }
 
+    /// Checks what the broker requires of the database. Warnings are repeated only when they are new.
+    async fn check(&mut self, session: &mut Session, at: CheckedAt) -> Result<(), DatabaseFault> {
+        let found = check(session, self.target.replication, at).await?;
+        found.warn_after(self.found);
+        self.standbys_missing.store(found.standbys_missing, Ordering::Relaxed);
+        (self.found, self.checked) = (Some(found), Stopwatch::start());
+        Ok(())
+    }
+
     /// The newest entry.
     pub(super) const fn seen(&self) -> EntryMark {
         self.seen
@@ -139,6 +169,7 @@ impl Writer {
     }
 
     async fn try_begin(&mut self) -> Result<(), Trouble> {
+        self.check_if_due().await?;
         let head = lock_head(self.session().await?).await?;
         let checked = self.check_head(&head).and_then(|()| {
             if head.newest == self.seen { Ok(()) } else { Err(Trouble::Stop(ANOTHER_WRITER.to_owned())) }
@@ -147,6 +178,17 @@ impl Writer {
             self.release().await;
         }
         checked
+    }
+
+    /// Repeats the checks of the start from time to time: settings and rights can change while the broker runs.
+    async fn check_if_due(&mut self) -> Result<(), Trouble> {
+        if self.checked.elapsed() < CHECK_EVERY {
+            return Ok(());
+        }
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        let checked = self.check(&mut session, CheckedAt::Running).await;
+        self.session = Some(session);
+        Ok(checked?)
     }
 
     /// Ends the transaction, and frees the head.
@@ -285,6 +327,7 @@ impl Writer {
             self.session = None;
             let mut session = Session::open(&self.target).await?;
             if let Some(claim) = self.claim {
+                self.check(&mut session, CheckedAt::Running).await?;
                 self.lock_again(&mut session, claim).await?;
             }
             self.session = Some(session);
@@ -317,7 +360,7 @@ impl Writer {
         let stop = |why: &str| Err(Trouble::Stop(why.to_owned()));
         let claim = self.claim.ok_or(Trouble::Again(DatabaseFault::Lost))?;
         if head.newest.seq < self.seen.seq || (head.newest.seq == self.seen.seq && head.newest != self.seen) {
-            return Err(Trouble::Stop(format!(
+            return Err(Trouble::Lost(format!(
                 "the ledger in the database ends at entry {}, and does not continue entry {}, which the broker has \
                  acknowledged: entries are lost",
                 head.newest.seq, self.seen.seq

@@ -87,7 +87,7 @@ impl BatchId {
 }
 
 /// Why a log did not do what it was asked. Of a batch, the writer refuses the drafts after [`LogFailure::NoSpace`] and
-/// [`LogFailure::Failing`], and continues; the other two leave entries in doubt.
+/// [`LogFailure::Failing`], and continues; the others leave entries in doubt.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum LogFailure {
     /// There is no space; nothing was written. Recovers by itself once there is.
@@ -102,6 +102,9 @@ pub enum LogFailure {
     /// Nothing can be committed until the next start; what was under way may be there then.
     #[error("{0}")]
     Stopped(String),
+    /// The log does not continue the newest entry that the ledger has: acknowledged entries are gone.
+    #[error("{0}")]
+    EntriesLost(String),
 }
 
 /// The report of opening a log.
@@ -161,8 +164,8 @@ pub trait Log: Send + fmt::Debug {
     /// Takes the head for a batch, and gives the entries that others have committed after the entry `after`.
     ///
     /// # Errors
-    /// [`LogFailure`]; nothing of the batch was written, and the head was not taken. The writer stops after
-    /// [`LogFailure::Unknown`] and [`LogFailure::Stopped`].
+    /// [`LogFailure`]; nothing of the batch was written, and the head was not taken. The writer continues only after
+    /// [`LogFailure::NoSpace`] and [`LogFailure::Failing`].
     fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure>;
 
     /// Releases the head without a commit.
@@ -172,7 +175,7 @@ pub trait Log: Send + fmt::Debug {
     ///
     /// # Errors
     /// [`LogFailure`]. After [`LogFailure::NoSpace`] and [`LogFailure::Failing`], nothing of the batch is there, and
-    /// never will be; the writer stops after [`LogFailure::Stopped`].
+    /// never will be.
     fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure>;
 
     /// Whether the batch with an unknown outcome is there. `false` means that it never will be.
@@ -184,7 +187,7 @@ pub trait Log: Send + fmt::Debug {
     /// Tries the log while nothing is appended, and gives what others have committed after the entry `after`.
     ///
     /// # Errors
-    /// [`LogFailure`]. The writer stops after [`LogFailure::Unknown`] and [`LogFailure::Stopped`].
+    /// [`LogFailure`]. The writer continues only after [`LogFailure::NoSpace`] and [`LogFailure::Failing`].
     fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogFailure>;
 
     /// Ends in good order: nothing comes after the entry `head`, whose node is `node`.
@@ -211,6 +214,11 @@ pub trait LogReader: Send + Sync + fmt::Debug {
 
     /// The container of entry `seq`, e.g. a segment's name.
     fn holder(&self, seq: u64) -> String;
+
+    /// How many machines are missing that an acknowledged entry should be on, as the log has found out last.
+    fn standbys_missing(&self) -> u32 {
+        0
+    }
 }
 
 /// The receiver of stored entries.

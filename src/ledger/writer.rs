@@ -96,6 +96,7 @@ impl LedgerWriter {
                 tracing::error!(%why, "a probe write to the ledger failed: check the data disk, or the database of the ledger");
                 writer.trouble.failing = true;
             }
+            Err(LogFailure::EntriesLost(why)) => writer.stop_at_loss(&why),
             Err(LogFailure::Stopped(why)) => writer.stop(&why),
             Err(LogFailure::Unknown) => writer.stop("nothing was committed, and the outcome is unknown"),
         });
@@ -184,6 +185,10 @@ impl LedgerWriter {
                 self.trouble.failing = true;
                 AppendError::Unwritten
             }
+            LogFailure::EntriesLost(why) => {
+                self.stop_at_loss(why);
+                AppendError::Failed
+            }
             LogFailure::Unknown | LogFailure::Stopped(_) => {
                 self.stop(&error.to_string());
                 AppendError::Failed
@@ -232,6 +237,7 @@ impl LedgerWriter {
                 committed = match self.log.look_up(&id) {
                     Ok(true) => Ok(()),
                     Ok(false) => return Some((self.abandon(batch), need)),
+                    Err(error @ LogFailure::EntriesLost(_)) => Err(error),
                     // It is not the commit that failed so: the batch may be there.
                     Err(error) => Err(LogFailure::Stopped(error.to_string())),
                 };
@@ -249,6 +255,7 @@ impl LedgerWriter {
                     answer_all(self.abandon(batch), &answer);
                     return None;
                 }
+                Err(LogFailure::EntriesLost(why)) => self.stop_at_loss(&why),
                 Err(error) => self.stop(&error.to_string()),
             }
         } else {
@@ -287,6 +294,11 @@ impl LedgerWriter {
     fn settle(&mut self) {
         self.shared.publish(self.sequencer.head(), self.sequencer.tree());
         self.follower.settle(self.sequencer.tree());
+    }
+
+    fn stop_at_loss(&mut self, why: &str) {
+        self.stop(why);
+        self.shared.entries_are_lost(why.to_owned());
     }
 
     fn stop(&mut self, why: &str) {

@@ -62,6 +62,7 @@ mod key_schedule;
 mod keyring_format;
 mod leaks;
 mod leases;
+mod ledger_checks;
 mod ledger_contract;
 mod ledger_cuts;
 mod ledger_damage;
