@@ -23,7 +23,7 @@ pub(crate) mod server_identity;
 mod stop_signals;
 pub(crate) mod trusted_files;
 mod upkeep;
-mod webhook;
+pub(crate) mod webhook;
 
 pub use environment::Environment;
 pub use running_broker::{RunningBroker, start};

@@ -10,7 +10,7 @@ use super::webhook::key_file;
 use crate::base::{code, io_reason};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, own_uid};
-use crate::files::FileUser;
+use crate::files::{Closed, FileUser};
 
 /// Permissions of group and others.
 const ANY: u32 = 0o077;
@@ -118,12 +118,24 @@ impl BrokerUser {
         let gid = fs::metadata(data_dir).map_err(|error| unusable(data_dir, &error))?.gid();
         let user = FileUser { uid: self.0, gid };
         let closed = user.closed_directory_above(data_dir).map(|closed| (closed, data_dir));
-        let Some((closed, path)) = closed.or_else(|| user.closed_file(from).map(|closed| (closed, from)))
-        else {
-            return Ok(());
-        };
-        let why = format!("{}, the broker's user, which needs `{}`", closed.why(), path.display());
-        Err(CommandFailure::new(code::FILE_ACCESS_DENIED).because(why).mended_by(closed.fix()))
+        let closed = closed.or_else(|| user.closed_file(from).map(|closed| (closed, from)));
+        closed.map_or(Ok(()), |(closed, path)| Err(needed(&closed, path)))
+    }
+
+    /// Checks that this user can read `public`, and can pass every directory above `private`, whose own permissions
+    /// [`TrustedFile::check`] checks.
+    pub(crate) fn check_webhook_files(
+        self,
+        config: &Config,
+        public: &Path,
+        private: &Path,
+    ) -> Result<(), CommandFailure> {
+        let data_dir = fs::metadata(&config.data_dir);
+        let gid = data_dir.map_or_else(|_| FileUser::of_process().gid, |found| found.gid());
+        let user = FileUser { uid: self.0, gid };
+        let closed = user.closed_file(public).map(|closed| (closed, public));
+        let closed = closed.or_else(|| user.closed_directory_above(private).map(|closed| (closed, private)));
+        closed.map_or(Ok(()), |(closed, path)| Err(needed(&closed, path)))
     }
 
     /// Checks the files below the data directory: each belongs to this user, or to root and is readable.
@@ -154,6 +166,12 @@ impl BrokerUser {
         }
         Ok(())
     }
+}
+
+/// The failure of the broker's user, which needs `path`.
+fn needed(closed: &Closed, path: &Path) -> CommandFailure {
+    let why = format!("{}, the broker's user, which needs `{}`", closed.why(), path.display());
+    CommandFailure::new(code::FILE_ACCESS_DENIED).because(why).mended_by(closed.fix())
 }
 
 /// Read permission of others.

@@ -17,7 +17,7 @@ const KEY_FILE: &str = "webhook.key";
 const KEY_FILE_BYTES_MAX: usize = 256;
 
 /// The file with the key of the webhook; `None` without the setting `approvals.webhook`.
-pub(super) fn key_file(config: &Config) -> Option<PathBuf> {
+pub(crate) fn key_file(config: &Config) -> Option<PathBuf> {
     let WebhookSettings { key, .. } = config.approvals.webhook.as_ref()?;
     Some(key.clone().unwrap_or_else(|| config.data_dir.join(KEY_FILE)))
 }
@@ -29,16 +29,65 @@ pub(super) fn key_file(config: &Config) -> Option<PathBuf> {
 pub(super) fn webhook(config: &Config, environment: &Environment) -> Result<Option<Webhook>, CommandFailure> {
     let Some(WebhookSettings { url, ca, key }) = &config.approvals.webhook else { return Ok(None) };
     let key = match key {
+        Some(file) if matches!(file.try_exists(), Ok(false)) => return Err(missing_key(file)),
         Some(file) => read_key(file)?,
         None => own_key(&config.data_dir.join(KEY_FILE), environment)?,
     };
+    usable(url, ca, &key).map(Some)
+}
+
+fn usable(url: &str, ca: &Path, key: &WebhookKey) -> Result<Webhook, CommandFailure> {
     let ca = fs::read_to_string(ca).map_err(|error| CommandFailure::of_file(ca, &error))?;
-    let webhook = Webhook::new(url, ca, &key);
     // The URL may contain a secret: it is not repeated.
-    webhook.map(Some).map_err(|problem| {
+    Webhook::new(url, ca, key).map_err(|problem| {
         CommandFailure::new(code::WEBHOOK_UNUSABLE)
             .because(format!("`approvals.webhook` cannot be used: {problem}"))
     })
+}
+
+/// The file with the key of a webhook.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WebhookKeyState {
+    /// It has a key.
+    Usable,
+    /// The next start makes it.
+    Unmade,
+}
+
+/// Checks the files of the webhook as a start does, and makes none.
+///
+/// # Errors
+/// [`CommandFailure`] if the CA certificates or the key cannot be used, or if the file that `webhook_key` names does not exist.
+pub(crate) fn check_webhook(
+    config: &Config,
+    settings: &WebhookSettings,
+) -> Result<WebhookKeyState, CommandFailure> {
+    let WebhookSettings { url, ca, key } = settings;
+    let (file, is_named) = match key {
+        Some(file) => (file.clone(), true),
+        None => (config.data_dir.join(KEY_FILE), false),
+    };
+    let is_there = file.try_exists().map_err(|error| CommandFailure::of_file(&file, &error))?;
+    if !is_there && is_named {
+        return Err(missing_key(&file));
+    }
+    let (key, state) = if is_there {
+        (read_key(&file)?, WebhookKeyState::Usable)
+    } else {
+        (WebhookKey::new(Sensitive::filled(|_| ())), WebhookKeyState::Unmade)
+    };
+    usable(url, ca, &key)?;
+    Ok(state)
+}
+
+fn missing_key(file: &Path) -> CommandFailure {
+    let path = file.display();
+    CommandFailure::new(code::WEBHOOK_UNUSABLE)
+        .because(format!("`webhook_key` names the file `{path}`, which does not exist"))
+        .mended_by(format!(
+            "make the key as the broker's user: `(umask 077; echo \"whsec_$(openssl rand -base64 32)\" > {path})`, and give it to \
+             the service; or remove the setting `webhook_key`: the start then makes `{KEY_FILE}` in the data directory"
+        ))
 }
 
 /// The key in the file that the broker made, or a new one.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::base::{SystemEntropy, code};
 use crate::cli::client::Client;
 use crate::cli::identity::{Identity, IdentityKind};
-use crate::cli::owners::may;
+use crate::cli::owners::{may, roles_of};
 use crate::cli::sealed_key::{KeyPurpose, SealedKey, passphrase_key};
 use crate::console::{CommandFailure, known_approval_passphrase, new_approval_passphrase, visible};
 use crate::files::{private_dir, remove, replace};
 use crate::keyring::PassphraseKey;
-use crate::policy::{Right, VoteApprovals};
+use crate::policy::VoteApprovals;
 use crate::wire::{GET_OWN_APPROVAL_KEYS, Nothing, OPERATOR_WHOAMI};
 
 /// Checks that the operator of `client` has a role that approves requests.
@@ -24,19 +24,17 @@ pub(crate) async fn check_role(client: &Client) -> Result<(), CommandFailure> {
     if may::<VoteApprovals>(&operator) {
         return Ok(());
     }
-    let roles: Vec<&str> = VoteApprovals::NEED.roles.iter().map(|role| role.as_str()).collect();
-    let why = format!(
-        "an operator with the role `{}` cannot approve requests",
-        visible(&operator.role, ROLE_CHARS)
-    );
+    let (name, role) = (visible(&operator.name, ROLE_CHARS), visible(&operator.role, ROLE_CHARS));
+    let why = format!("the operator `{name}` has the role `{role}`, which cannot approve requests");
     let fix = format!(
-        "ask an operator with one of the roles {} to approve, or ask an admin for one of them: `keyward operator role NAME ROLE`",
-        roles.join(", ")
+        "ask an operator with the role {} to approve, or ask an admin for another role, which replaces yours: `keyward operator \
+         role {name} approver`",
+        roles_of::<VoteApprovals>()
     );
     Err(CommandFailure::new(code::OPERATOR_ROLE_INSUFFICIENT).because(why).mended_by(fix))
 }
 
-/// Characters of a role that are shown.
+/// Characters of a name or a role that are shown.
 const ROLE_CHARS: usize = 64;
 
 /// The approval keys of a home directory.

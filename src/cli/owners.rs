@@ -83,6 +83,12 @@ pub(crate) fn may<R: Right>(operator: &OperatorWhoamiAnswer) -> bool {
         && (reach == Reach::Owned || operator.owner.is_none())
 }
 
+/// The roles with the right `R`, e.g. `admin or security`.
+pub(crate) fn roles_of<R: Right>() -> String {
+    let roles: Vec<&str> = R::NEED.roles.iter().map(|role| role.as_str()).collect();
+    roles.join(" or ")
+}
+
 /// Says on standard error if no object and no operator has `owner` yet, as far as the operator can see all of them.
 pub(crate) async fn note_new_owner(client: &Client, owner: Option<&OwnerName>, console: &Console) {
     let Some(owner) = owner else { return };

@@ -8,7 +8,8 @@ use crate::app::failures::keyring_lost;
 use crate::app::public_documents::published;
 use crate::app::runtime_dir::RuntimeDir;
 use crate::app::trusted_files::{BrokerUser, TrustedFile};
-use crate::base::{TrustDomain, io_reason};
+use crate::app::webhook::{WebhookKeyState, check_webhook, key_file};
+use crate::base::{TrustDomain, code, io_reason};
 use crate::cli::DoctorFinding;
 use crate::config::{Config, LedgerEngine, RootKey};
 use crate::console::CommandFailure;
@@ -18,6 +19,7 @@ use crate::pki::{AuthorityCertificate, ServerCertificate, certificate_from_pem, 
 /// and the server's certificate. `from` is the configuration file.
 pub(super) fn host_checks(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     let mut findings = permissions(from, config);
+    findings.extend(webhook(config));
     findings.push(data(config));
     findings.extend(trust_domain(config));
     findings.push(addresses(config));
@@ -80,6 +82,29 @@ fn permissions(from: &Path, config: &Config) -> Vec<DoctorFinding> {
         });
     }
     findings
+}
+
+/// Whether the broker can use the files of the webhook; none without a webhook.
+fn webhook(config: &Config) -> Option<DoctorFinding> {
+    const WHAT: &str = "webhook";
+    let settings = config.approvals.webhook.as_ref()?;
+    let key = key_file(config)?;
+    let user = BrokerUser::of_data(config);
+    let checked =
+        user.check_webhook_files(config, &settings.ca, &key).and_then(|()| check_webhook(config, settings));
+    let key = key.display();
+    Some(match checked {
+        Ok(WebhookKeyState::Usable) => {
+            DoctorFinding::ok(WHAT, format!("`{key}` has the key that signs the messages"))
+        }
+        Ok(WebhookKeyState::Unmade) => DoctorFinding::ok(
+            WHAT,
+            format!("the next start makes the key `{key}`; give it to the service then"),
+        ),
+        // The check of the permissions has the same finding.
+        Err(failure) if failure.code() == code::FILE_PERMISSIONS_TOO_OPEN.as_str() => return None,
+        Err(failure) => DoctorFinding::fail(WHAT, failure.why(), failure.fix()),
+    })
 }
 
 /// The files that only the broker's user may use. `init` makes those of the broker.

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::right::{Right, VoteApprovals};
+use super::vote_lapse::VoteLapse;
 use crate::approvals::{Approval, Ballot, CastVote, PolicyDemand};
 use crate::authn::{Records, enrolled_operator};
 use crate::base::code::{self, Code};
@@ -77,15 +78,43 @@ pub fn persons(records: Records<'_>, approval: &Approval, demand: &PolicyDemand)
 }
 
 fn counts(records: Records<'_>, approval: &Approval, demand: &PolicyDemand, vote: &CastVote) -> bool {
+    lapse_of(records, approval, demand, vote).is_none()
+}
+
+/// Why the vote, which approves, does not count any more for `demand`; `None` if it counts.
+#[must_use]
+pub fn lapse_of(
+    records: Records<'_>,
+    approval: &Approval,
+    demand: &PolicyDemand,
+    vote: &CastVote,
+) -> Option<VoteLapse> {
     let ballot = &vote.ballot;
-    let operator = enrolled_operator(ballot.operator_id, &ballot.operator, ballot.enrolled_seq, records);
-    operator.is_ok_and(|operator| {
-        VoteApprovals::NEED.roles.contains(&operator.role)
-            && Person::are_same(operator.profile.person.as_ref(), ballot.person.as_ref())
-            && ballot.key.is_some()
-            && records.operators.approval_key(&operator.name).map(ApprovalKey::fingerprint) == ballot.key
-            && is_within(records, approval, &operator.scope)
-            && can_meet(records, approval, demand, operator, vote.at).is_ok()
+    let enrolled = enrolled_operator(ballot.operator_id, &ballot.operator, ballot.enrolled_seq, records);
+    let Ok(operator) = enrolled else { return Some(VoteLapse::Operator) };
+    if !VoteApprovals::NEED.roles.contains(&operator.role) {
+        return Some(VoteLapse::Role);
+    }
+    if !Person::are_same(operator.profile.person.as_ref(), ballot.person.as_ref()) {
+        return Some(VoteLapse::Person);
+    }
+    let accepted = records.operators.approval_key(&operator.name).map(ApprovalKey::fingerprint);
+    if accepted.is_none() {
+        return Some(VoteLapse::KeyRemoved);
+    }
+    if accepted != ballot.key {
+        return Some(VoteLapse::KeyReplaced);
+    }
+    if !is_within(records, approval, &operator.scope) {
+        return Some(VoteLapse::Scope);
+    }
+    let refusal = can_meet(records, approval, demand, operator, vote.at).err()?;
+    Some(if refusal == code::APPROVER_NOT_IN_GROUP {
+        VoteLapse::Group
+    } else if refusal == code::APPROVER_WITHOUT_PERSON {
+        VoteLapse::Person
+    } else {
+        VoteLapse::AgentPerson
     })
 }
 

@@ -33,11 +33,12 @@ mod right;
 mod sensitivity;
 mod smaller_request;
 mod trial;
+mod vote_lapse;
 
 pub use approval::is_of;
 pub use approval_refusal::ApprovalRefusal;
 pub use approver::{
-    approved_by, counts_for_any, demands_met_by, is_met_with, is_still_met, is_within, persons,
+    approved_by, counts_for_any, demands_met_by, is_met_with, is_still_met, is_within, lapse_of, persons,
 };
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits, Past};
@@ -70,3 +71,4 @@ pub use right::{
 pub use sensitivity::CapabilityConstraints;
 pub use smaller_request::SmallerRequest;
 pub use trial::{Holding, Traced, Trial, TrialOutcome, TrialRequest, trace_request, try_request};
+pub use vote_lapse::VoteLapse;

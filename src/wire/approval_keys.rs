@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
 use super::status::FixedText;
-use crate::base::{NotCanonical, OperatorName, canonical_json};
+use crate::base::{AgentName, ApprovalId, NotCanonical, OperatorName, UserCode, canonical_json};
 
 endpoints! {
     /// Show the caller's approval keys
@@ -76,6 +76,22 @@ impl<'a> ApprovalKeyAcceptance<'a> {
 pub struct ApprovalKeysAnswer {
     pub operator: OperatorName,
     pub keys: Vec<ApprovalKeyAnswer>,
+    /// The operator's approvals of requests that have not ended, the newest request first; at most 500. An approval counts only
+    /// while its key is the accepted one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<SignedApprovalAnswer>,
+}
+
+/// An approval that an operator signed.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SignedApprovalAnswer {
+    pub approval: ApprovalId,
+    pub user_code: UserCode,
+    /// `pending` or `approved`.
+    pub state: FixedText,
+    pub agent: AgentName,
+    /// The key that signed it.
+    pub fingerprint: String,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -10,7 +10,7 @@ use super::page::{Items, PageAnswer};
 use super::status::FixedText;
 use crate::base::{
     AgentName, ApprovalId, ApprovalReference, ApproverGroupName, CapabilityName, DecisionId, GivenParameters,
-    InstanceId, OperatorName, PolicyName, UserCode,
+    InstanceId, OperatorName, PolicyName, TokenId, UserCode,
 };
 
 endpoints! {
@@ -217,6 +217,13 @@ pub struct ApprovalAnswer {
     pub expires_at: Option<String>,
     /// The number of tokens that were issued with it.
     pub uses: u32,
+    /// The number of tokens that it still gives; 0 unless it is approved.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub uses_left: u32,
+    /// The tokens of it that are still valid, the one that expires first at the beginning; at most 100. Not in a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub valid_tokens: Vec<ValidTokenAnswer>,
     /// The code of the refusal that an approval by the caller would get now; absent if it would count. Not in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_vote: Option<FixedText>,
@@ -241,6 +248,9 @@ pub struct ApprovalDemandAnswer {
     /// When the group's `escalate_to` can approve, too; absent without an escalation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalates_at: Option<String>,
+    /// The group that can approve from then on, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalates_to: Option<ApproverGroupName>,
 }
 
 /// A vote.
@@ -255,6 +265,25 @@ pub struct ApprovalVoteAnswer {
     /// The reason that the operator gave; not in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The policies whose demands an approval counted for, and does not count for any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lapsed: Vec<LapsedVoteAnswer>,
+}
+
+/// A demand that an approval does not count for any more.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct LapsedVoteAnswer {
+    pub policy: PolicyName,
+    /// `operator_inactive` (revoked, suspended, contained or deleted), `role_changed`, `person_changed`, `key_replaced`,
+    /// `key_removed`, `scope_changed`, `agent_person_changed` (the agent acts for another person) or `group_changed`.
+    pub why: FixedText,
+}
+
+/// A token that was issued with an approval, and that has neither expired nor been revoked.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ValidTokenAnswer {
+    pub token: TokenId,
+    pub expires_at: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -308,6 +337,10 @@ pub struct VotedApprovalAnswer {
     /// Whether the operator had voted so before: nothing has changed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unchanged: bool,
+    /// After a denial: the tokens of the approval that are still valid, the one that expires first at the beginning; at most
+    /// 100. The denial does not revoke them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub valid_tokens: Vec<ValidTokenAnswer>,
 }
 
 /// RFC 8628 §3.1, with the parameters of a token request.

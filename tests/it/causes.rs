@@ -232,10 +232,15 @@ fn insufficient_role_and_scope_are_named() {
         &role,
         "operator_role_insufficient",
         &["`eve` has the role auditor", "needs admin or security"],
-        &["`keyward operator role eve ROLE`"],
+        &["the role admin or security to do it", "replaces auditor: `keyward operator role eve security`"],
     );
     let scope = told(&process, "bob", &["operator", "list"]);
-    is_told(&scope, "operator_scope_insufficient", &["`bob` is limited to the owner `payments`"], &[]);
+    is_told(
+        &scope,
+        "operator_scope_insufficient",
+        &["`bob` is limited to the owner `payments`"],
+        &["`keyward operator role bob admin --no-owner`"],
+    );
 }
 
 #[test]

@@ -111,12 +111,26 @@ fn unauthorised<R: Right>(operator: &OperatorPrincipal, refused: Unauthorised) -
                 ))
                 .mended_by(role_fix::<R>(operator, &needed))
         }
-        Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).because(format!(
-            "the operator `{}` is limited to the owner `{}`, and this concerns all owners",
-            operator.name(),
-            operator.scope().owner().map_or("", OwnerName::as_str)
-        )),
+        Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT)
+            .because(format!(
+                "the operator `{}` is limited to the owner `{}`, and this concerns all owners",
+                operator.name(),
+                operator.scope().owner().map_or("", OwnerName::as_str)
+            ))
+            .mended_by(scope_fix::<R>(operator)),
     }
+}
+
+/// What helps an operator with an owner: an operator with the scope `all`, or this scope.
+fn scope_fix<R: Right>(operator: &OperatorPrincipal) -> String {
+    let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
+    format!(
+        "ask an operator with the role {} and the scope `all` to do it, or an admin for this scope: `keyward operator role {} {} \
+         --no-owner`",
+        words.join(" or "),
+        operator.name(),
+        operator.role().as_str()
+    )
 }
 
 /// What helps an operator whose role does not have the right: a program can have only some of the roles.
@@ -124,9 +138,18 @@ fn role_fix<R: Right>(operator: &OperatorPrincipal, needed: &str) -> String {
     let (kind, name) = (operator.kind(), operator.name());
     let possible = kind.roles().iter().find(|role| R::NEED.roles.contains(role));
     match (kind, possible) {
-        (OperatorKind::Human, _) => format!(
-            "ask an operator with the role {needed} to do it, or an admin for the role: `keyward operator role {name} ROLE`"
-        ),
+        (OperatorKind::Human, Some(_)) => {
+            // The last role of a right has the fewest other rights.
+            let fewest = R::NEED.roles.iter().rfind(|role| kind.roles().contains(role));
+            let (fewest, own) = (fewest.map_or("ROLE", |role| role.as_str()), operator.role().as_str());
+            format!(
+                "ask an operator with the role {needed} to do it, or an admin for another role, which replaces {own}: `keyward \
+                 operator role {name} {fewest}`"
+            )
+        }
+        (OperatorKind::Human, None) => {
+            format!("ask an operator with the role {needed} to do it: a person cannot have this role")
+        }
         (OperatorKind::Service | OperatorKind::Automation, Some(role)) => {
             let role = role.as_str();
             format!(

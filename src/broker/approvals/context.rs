@@ -1,17 +1,17 @@
 //! How a request for approval differs from what its agent usually does.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::counts::{Counts, count, most_common};
 use super::reads::within;
+use super::usual_parameters::{self, UsualParameters};
 use crate::approvals::Approval;
 use crate::base::limits::{
-    APPROVAL_PREVIOUS_MAX, APPROVAL_USUAL_MAX, HEAVY_WAIT_S, PAGE_ENTRIES_MAX, REPORT_BASELINE_S,
-    REPORT_ENTRIES_READ_MAX,
+    APPROVAL_PREVIOUS_MAX, HEAVY_WAIT_S, PAGE_ENTRIES_MAX, REPORT_BASELINE_S, REPORT_ENTRIES_READ_MAX,
 };
-use crate::base::{ApprovalReference, Cancellation, CapabilityName, Scope, Timestamp};
+use crate::base::{ApprovalReference, Cancellation, CapabilityName, RecordedParameters, Scope, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
@@ -20,7 +20,7 @@ use crate::store::Event as _;
 use crate::token::TokenMinted;
 use crate::wire::{
     ApprovalContextAnswer, ApprovalDifferenceAnswer, ApprovalState, EntriesQuery, EntryField, EntryFilter,
-    EntryOrder, FieldFilter, PreviousApprovalAnswer, ReportedEntries,
+    EntryOrder, FieldFilter, FixedText, PreviousApprovalAnswer, ReportedEntries,
 };
 
 /// Time after which the comparison has the entries that were read until then.
@@ -48,6 +48,7 @@ impl AdminServices {
             approval: approval.opened.id,
             entries,
             tokens: usual.tokens,
+            compared: usual.compared(),
             differences: usual.differences(&approval),
             previous,
         })
@@ -124,10 +125,9 @@ struct UsualTokens {
     capabilities: Counts,
     audiences: Counts,
     sources: Counts,
+    parameters: UsualParameters,
     life_s: u64,
 }
-
-type Counts = BTreeMap<String, u64>;
 
 impl UsualTokens {
     /// Adds a token by the event of its entry.
@@ -138,6 +138,7 @@ impl UsualTokens {
         capabilities.filter_map(Value::as_str).for_each(|name| count(&mut self.capabilities, name));
         text("audience").into_iter().for_each(|audience| count(&mut self.audiences, audience));
         text("source").into_iter().for_each(|source| count(&mut self.sources, source));
+        self.parameters.add(event);
         let life_s = event.get("life_s").and_then(Value::as_u64).unwrap_or_default();
         self.life_s = self.life_s.max(life_s);
     }
@@ -154,6 +155,8 @@ impl UsualTokens {
             if !known.is_empty() && !known.contains_key(&value) {
                 differences.push(ApprovalDifferenceAnswer {
                     field: field.into(),
+                    capability: None,
+                    parameter: None,
                     value,
                     usual: most_common(known),
                 });
@@ -168,22 +171,30 @@ impl UsualTokens {
         }
         if u64::from(request.life_s) > self.life_s {
             let (value, usual) = (request.life_s.to_string(), vec![self.life_s.to_string()]);
-            differences.push(ApprovalDifferenceAnswer { field: "life".into(), value, usual });
+            let (field, capability, parameter) = ("life".into(), None, None);
+            differences.push(ApprovalDifferenceAnswer { field, capability, parameter, value, usual });
+        }
+        let none = RecordedParameters::default();
+        for capability in &request.capabilities {
+            let requested = request.parameters.get(&capability.name).unwrap_or(&none);
+            differences.extend(self.parameters.differences(&capability.name, requested));
         }
         differences
     }
-}
 
-fn count(counts: &mut Counts, value: &str) {
-    let counted = counts.entry(value.to_owned()).or_default();
-    *counted = counted.saturating_add(1);
-}
-
-/// The values with the most tokens.
-fn most_common(counts: &Counts) -> Vec<String> {
-    let mut values: Vec<(&String, &u64)> = counts.iter().collect();
-    values.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    values.into_iter().take(APPROVAL_USUAL_MAX).map(|(value, _)| value.clone()).collect()
+    /// The fields that are known of the tokens.
+    fn compared(&self) -> Vec<FixedText> {
+        [
+            ("capability", !self.capabilities.is_empty()),
+            ("audience", !self.audiences.is_empty()),
+            ("source", !self.sources.is_empty()),
+            ("life", self.tokens > 0),
+            (usual_parameters::FIELD, self.parameters.is_known()),
+        ]
+        .into_iter()
+        .filter_map(|(field, is_known)| is_known.then(|| field.into()))
+        .collect()
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +202,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::base::limits::APPROVAL_USUAL_MAX;
 
     #[test]
     fn most_common_values_come_first_and_are_limited() {

@@ -7,10 +7,10 @@ use crate::base::{ApprovalReference, CapabilityName, Reason, Timestamp, code};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
-use crate::policy::{Authorised, ReadApprovals, approved_by, is_of, is_within};
+use crate::policy::{Authorised, ReadApprovals, approved_by, is_of, is_within, lapse_of};
 use crate::wire::{
     ApprovalAnswer, ApprovalDemandAnswer, ApprovalVerdict, ApprovalVoteAnswer, ApprovalsQuery,
-    GET_OWN_APPROVAL, OwnApprovalAnswer, PageAnswer,
+    GET_OWN_APPROVAL, LapsedVoteAnswer, OwnApprovalAnswer, PageAnswer,
 };
 
 impl AgentServices {
@@ -67,8 +67,8 @@ impl AdminServices {
         })
     }
 
-    /// One request for approval, with the reasons of the votes, and with the refusal that an approval by the operator would
-    /// get.
+    /// One request for approval, with the reasons of the votes, its valid tokens, and the refusal that an approval by the
+    /// operator would get.
     ///
     /// # Errors
     /// [`Failure`] if there is none of this id or code within the operator's scope.
@@ -84,10 +84,15 @@ impl AdminServices {
             Ok::<_, Failure>(ApprovalAnswer { refused_vote, ..answer(world, found, now) })
         })?;
         let seqs: Vec<u64> = shown.votes.iter().map(|vote| vote.seq).collect();
-        let services = self.0.clone();
-        let read = move || seqs.into_iter().map(|seq| services.reason_of_vote(seq)).collect();
-        let reasons: Vec<Option<Reason>> =
+        let (services, id) = (self.0.clone(), shown.approval);
+        let read = move || {
+            let reasons: Vec<Option<Reason>> =
+                seqs.into_iter().map(|seq| services.reason_of_vote(seq)).collect();
+            (reasons, services.valid_tokens(id))
+        };
+        let (reasons, valid_tokens) =
             tokio::task::spawn_blocking(read).await.map_err(|_| Failure::new(code::INTERNAL))?;
+        shown.valid_tokens = valid_tokens;
         for (vote, reason) in shown.votes.iter_mut().zip(reasons) {
             vote.reason = reason.map(|reason| reason.to_string());
         }
@@ -120,13 +125,15 @@ fn answer(world: &World, approval: &Approval, now: Timestamp) -> ApprovalAnswer 
         rules: terms.rules.hex(),
         policies: terms.policies.iter().map(|(name, _)| name.clone()).collect(),
         demands: terms.demands.iter().map(|one| demand(world, approval, one)).collect(),
-        votes: approval.votes.iter().map(vote).collect(),
+        votes: approval.votes.iter().map(|one| vote(world, approval, one)).collect(),
         opened_at: approval.opened_at.to_string(),
         decision_id: opened.decision,
         seq: approval.opened_seq,
         approved_at: approval.approved_at.map(|at| at.to_string()),
         expires_at: (!state.is_ended()).then(|| approval.expires_at().to_string()),
         uses: approval.uses(),
+        uses_left: approval.uses_left(now),
+        valid_tokens: Vec::new(),
         refused_vote: None,
     }
 }
@@ -143,16 +150,24 @@ fn demand(world: &World, approval: &Approval, one: &PolicyDemand) -> ApprovalDem
         approved: approved_by(records(world), approval, one),
         reason: one.reason.clone(),
         escalates_at,
+        escalates_to: escalation.map(|one| one.to.clone()),
     }
 }
 
-fn vote(vote: &CastVote) -> ApprovalVoteAnswer {
+fn vote(world: &World, approval: &Approval, vote: &CastVote) -> ApprovalVoteAnswer {
     let verdict = if vote.ballot.approves { ApprovalVerdict::Approve } else { ApprovalVerdict::Deny };
+    let demands = approval.opened.terms.demands.iter();
+    let counted = demands.filter(|one| vote.ballot.approves && vote.ballot.meets.contains(&one.policy));
+    let lapsed = counted.filter_map(|one| {
+        let why = lapse_of(records(world), approval, one, vote)?.as_str().into();
+        Some(LapsedVoteAnswer { policy: one.policy.clone(), why })
+    });
     ApprovalVoteAnswer {
         operator: vote.ballot.operator.clone(),
         verdict: verdict.as_str().into(),
         at: vote.at.to_string(),
         seq: vote.seq,
         reason: None,
+        lapsed: lapsed.collect(),
     }
 }

@@ -11,8 +11,8 @@ use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
 use crate::crypto::Digest;
 use crate::operators::{self, ApprovalKey, Operator};
-use crate::policy::{Authorised, VoteApprovals, is_met_with};
-use crate::wire::{ApprovalBallot, ApprovalState, ApprovalVerdict, VotedApprovalAnswer};
+use crate::policy::{Authorised, RevokeTokens, Right as _, VoteApprovals, is_met_with};
+use crate::wire::{ApprovalBallot, ApprovalState, ApprovalVerdict, ValidTokenAnswer, VotedApprovalAnswer};
 
 /// The vote of an operator.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl AdminServices {
         let _turn = turns.using(id).await;
         let approves = input.verdict == ApprovalVerdict::Approve;
         if let Some(before) = self.voted_before(operator, id, approves)? {
-            return Ok(before);
+            return self.with_valid_tokens(before, approves).await;
         }
         let verified = if approves { Some(self.verified(operator, id, input)?) } else { None };
         let request = OperatorRequest { idempotency: None, reason: input.reason.as_ref() };
@@ -83,7 +83,12 @@ impl AdminServices {
         let change = services
             .state
             .change(ChangeRequest::of(operator, request), |reading| decide(reading, operator, id, &cast));
-        let changed = change.await?;
+        let changed = match change.await {
+            Err(failure) if failure.code == code::APPROVAL_ALREADY_ENDED && !approves => {
+                return Err(self.refused_denial(id, failure).await);
+            }
+            other => other?,
+        };
         turns.changed();
         let seq = changed.seq();
         let state = match changed {
@@ -92,7 +97,49 @@ impl AdminServices {
             Changed::Before(_) => return Err(Failure::new(code::INTERNAL)),
         };
         services.measure_answer(id, state);
-        Ok(VotedApprovalAnswer { approval: id, state: state.as_str().into(), seq, unchanged: false })
+        let voted = VotedApprovalAnswer {
+            approval: id,
+            state: state.as_str().into(),
+            seq,
+            unchanged: false,
+            valid_tokens: Vec::new(),
+        };
+        self.with_valid_tokens(voted, approves).await
+    }
+
+    /// The answer with the tokens that a denial leaves valid.
+    async fn with_valid_tokens(
+        &self,
+        voted: VotedApprovalAnswer,
+        approves: bool,
+    ) -> Result<VotedApprovalAnswer, Failure> {
+        let valid_tokens = if approves { Vec::new() } else { self.valid_tokens_of(voted.approval).await? };
+        Ok(VotedApprovalAnswer { valid_tokens, ..voted })
+    }
+
+    async fn valid_tokens_of(&self, id: ApprovalId) -> Result<Vec<ValidTokenAnswer>, Failure> {
+        let services = self.0.clone();
+        let read = move || services.valid_tokens(id);
+        tokio::task::spawn_blocking(read).await.map_err(|_| Failure::new(code::INTERNAL))
+    }
+
+    /// The refusal of a denial after the end of the approval, with the tokens that are still valid.
+    async fn refused_denial(&self, id: ApprovalId, failure: Failure) -> Failure {
+        let tokens = self.valid_tokens_of(id).await.unwrap_or_default();
+        let Some(last) = tokens.last() else { return failure };
+        let why = format!(
+            "{}, and {} of its tokens can be used until {}",
+            failure.why,
+            tokens.len(),
+            last.expires_at
+        );
+        let roles: Vec<&str> = RevokeTokens::NEED.roles.iter().map(|role| role.as_str()).collect();
+        let fix = format!(
+            "`keyward approval show {id}` shows the ids of the tokens; an operator with the role {} and the scope `all` revokes \
+             them: `keyward token revoke ID`",
+            roles.join(" or ")
+        );
+        failure.because(why).mended_by(fix)
     }
 
     /// The answer to a vote that the operator has cast before.
@@ -113,6 +160,7 @@ impl AdminServices {
             state: state.as_str().into(),
             seq,
             unchanged: true,
+            valid_tokens: Vec::new(),
         }))
     }
 

@@ -1,9 +1,11 @@
 use super::operators::operator_unknown;
-use crate::base::OperatorName;
+use crate::base::limits::PAGE_ENTRIES_MAX;
+use crate::base::{OperatorName, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
-use crate::operators::ApprovalKeys;
-use crate::wire::{ApprovalKeyAnswer, ApprovalKeysAnswer};
+use crate::broker::world::World;
+use crate::operators::{ApprovalKeys, Operator};
+use crate::wire::{ApprovalKeyAnswer, ApprovalKeysAnswer, SignedApprovalAnswer};
 
 impl Services {
     /// The approval keys of the operator `name`.
@@ -11,11 +13,34 @@ impl Services {
     /// # Errors
     /// [`Failure`] if it does not exist.
     pub(super) fn approval_keys(&self, name: &OperatorName) -> Result<ApprovalKeysAnswer, Failure> {
+        let now = self.state.clock.now();
         self.state.store.read(|world, _| {
             let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
-            Ok(ApprovalKeysAnswer { operator: name.clone(), keys: answers(&operator.approval_keys) })
+            let keys = answers(&operator.approval_keys);
+            Ok(ApprovalKeysAnswer {
+                operator: name.clone(),
+                keys,
+                approvals: signed_by(world, operator, now),
+            })
         })
     }
+}
+
+/// The approvals by the operator of requests that have not ended, also those that do not count any more.
+fn signed_by(world: &World, operator: &Operator, now: Timestamp) -> Vec<SignedApprovalAnswer> {
+    let signed = world.approvals().newest().filter_map(|one| {
+        let state = Some(one.state(now)).filter(|state| !state.is_ended())?;
+        let mut ballots = one.votes.iter().map(|vote| &vote.ballot);
+        let own = ballots.rfind(|ballot| ballot.approves && ballot.operator_id == operator.id)?;
+        Some(SignedApprovalAnswer {
+            approval: one.opened.id,
+            user_code: one.opened.code,
+            state: state.as_str().into(),
+            agent: one.opened.requester.name.clone(),
+            fingerprint: own.key?.hex(),
+        })
+    });
+    signed.take(PAGE_ENTRIES_MAX).collect()
 }
 
 /// The approval keys of an operator as responses show them, the accepted one first.

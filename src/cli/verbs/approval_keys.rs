@@ -1,5 +1,6 @@
 use clap::Subcommand;
 
+use super::approval_key_notes::{say_ending, say_uncounted};
 use super::approval_view::{Line, text_of};
 use super::on_host::OnHostArgs;
 use crate::base::OperatorName;
@@ -8,10 +9,12 @@ use crate::base::encoding::base64url;
 use crate::cli::approval_key::{MachineKeys, check_own, check_role, sign_approval};
 use crate::cli::client::Received;
 use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::owners::roles_of;
 use crate::cli::session::VerbSession;
 use crate::cli::table::{Row, columns};
 use crate::console::{CommandFailure, visible};
 use crate::crypto::Digest;
+use crate::policy::PlaceOperators;
 use crate::wire::{
     ACCEPT_APPROVAL_KEY, AcceptApprovalKeyBody, ApprovalKeyAcceptance, ApprovalKeyAnswer, ApprovalKeyBody,
     ApprovalKeysAnswer, GET_OPERATOR, GET_OWN_APPROVAL_KEYS, Nothing, ORDER_ACCEPT_APPROVAL_KEY,
@@ -66,6 +69,9 @@ impl ApprovalKeyCommand {
                 session.print(&keys, |keys| {
                     format!("accepted: from now on, {} approves with the key {fingerprint}", keys.operator)
                 });
+                if !session.console.is_json() {
+                    say_uncounted(&keys, session.console);
+                }
                 Ok(())
             }
             Self::Remove { name } => {
@@ -74,6 +80,9 @@ impl ApprovalKeyCommand {
                     session.revoking_operator().await?.call(REMOVE_APPROVAL_KEYS, &name, &Nothing).await?;
                 session
                     .print(&keys, |_| format!("removed: {name} has no approval key, and approves nothing"));
+                if !session.console.is_json() {
+                    say_uncounted(&keys, session.console);
+                }
                 Ok(())
             }
         }
@@ -117,6 +126,16 @@ fn check_acceptable(operator: &OperatorAnswer, fingerprint: &str) -> Result<(), 
         return Err(CommandFailure::new(code::APPROVAL_KEY_UNKNOWN).because(why));
     }
     let Some(refused) = &operator.refused_acceptance else { return Ok(()) };
+    if *refused == code::OPERATOR_ROLE_INSUFFICIENT.as_str() {
+        let needed = roles_of::<PlaceOperators>();
+        return Err(CommandFailure::new(code::OPERATOR_ROLE_INSUFFICIENT)
+            .because(format!("your role does not accept approval keys; this needs {needed}"))
+            .mended_by(format!(
+                "ask an operator with the role {needed} to run this command, or use the broker's host: `keyward approval key accept \
+                 {} --fingerprint {fingerprint} --on-host`",
+                operator.name
+            )));
+    }
     Err(refused.parse().map_or_else(
         |_| {
             let why = format!("the broker would refuse this acceptance: {}", visible(refused, PERSON_CHARS));
@@ -169,6 +188,7 @@ async fn create(session: VerbSession<'_>, replace: bool) -> Result<(), CommandFa
              accept {} --fingerprint {fingerprint}`",
             proposed.operator
         ));
+        say_ending(&proposed, console);
     }
     Ok(())
 }
@@ -199,6 +219,9 @@ async fn show(session: VerbSession<'_>) -> Result<(), CommandFailure> {
             "note: the broker does not know the approval key {unknown} of this machine; to propose it: `keyward approval key \
              create`"
         ));
+    }
+    if !keys.approvals.is_empty() {
+        say_uncounted(&keys, console);
     }
     Ok(())
 }

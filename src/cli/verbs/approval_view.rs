@@ -1,19 +1,14 @@
 //! A request for approval as an approver sees it.
 
+use super::approval_standing::{TEXT_CHARS, demand_text, is_unmet, quoted, shown, uses_text, vote_text};
 use crate::base::code::{self, Code};
+use crate::cli::owners::roles_of;
 use crate::cli::table::{Row, columns};
 use crate::console::{CommandFailure, escaped_line, visible};
 use crate::crypto::{Digest, sha256};
+use crate::policy::VoteApprovals;
 use crate::rotation::spoken;
-use crate::wire::{
-    ApprovalAnswer, ApprovalContextAnswer, ApprovalDemandAnswer, ApprovalRequest, ApprovalVoteAnswer,
-    PreviousApprovalAnswer,
-};
-
-/// Characters of a text that are shown; the rest has its hash.
-const TEXT_CHARS: usize = 200;
-/// Characters of a name that are shown.
-const NAME_CHARS: usize = 300;
+use crate::wire::{ApprovalAnswer, ApprovalContextAnswer, ApprovalRequest, PreviousApprovalAnswer};
 
 /// A line about a request: what it says, and the text.
 pub(super) type Line = (&'static str, String);
@@ -82,6 +77,7 @@ pub(super) fn stated_lines(answer: &ApprovalAnswer) -> Vec<Line> {
         ("opened", shown(&answer.opened_at)),
         ("instance", answer.instance.to_string()),
     ];
+    lines.extend(uses_text(answer).map(|uses| ("tokens", uses)));
     lines.push(("source", answer.source.as_deref().map_or_else(|| "unknown".to_owned(), shown)));
     lines.extend(answer.person.as_ref().map(|person| ("acts for", shown(person))));
     lines.extend(answer.demands.iter().map(|demand| ("rule", demand_text(demand))));
@@ -89,12 +85,26 @@ pub(super) fn stated_lines(answer: &ApprovalAnswer) -> Vec<Line> {
     let others = answer.policies.iter().filter(|policy| !named(policy.as_str()));
     lines.extend(others.map(|policy| ("rule", format!("{policy}: restricts the request"))));
     lines.extend(answer.votes.iter().map(|vote| ("vote", vote_text(vote))));
+    if is_unmet(answer) {
+        let text = "the approvals that still count do not meet every rule: the agent gets no token with this approval until further \
+                    operators approve";
+        lines.push(("note", text.to_owned()));
+    }
+    let tokens = answer.valid_tokens.iter();
+    lines
+        .extend(tokens.map(|one| ("valid token", format!("{} until {}", one.token, shown(&one.expires_at)))));
     lines.extend(answer.refused_vote.as_ref().map(|code| ("you", refused_text(code))));
     lines
 }
 
 /// Why an approval by the operator would not count.
 fn refused_text(code: &str) -> String {
+    if code == code::OPERATOR_ROLE_INSUFFICIENT.as_str() {
+        let needed = roles_of::<VoteApprovals>();
+        return format!(
+            "cannot approve it ({code}): your role does not approve requests; an operator with the role {needed} does"
+        );
+    }
     let meaning = code.parse().map(|known: Code| format!(": {}", known.meaning())).unwrap_or_default();
     format!("cannot approve it ({}){meaning}", shown(code))
 }
@@ -105,17 +115,38 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
         .differences
         .iter()
         .map(|one| {
-            let usual: Vec<String> = one.usual.iter().map(|usual| shown(usual)).collect();
+            let usual: Vec<String> = one.usual.iter().map(|usual| value_text(&one.field, usual)).collect();
             let usual = if usual.is_empty() { "none".to_owned() } else { usual.join(", ") };
-            ("unusual", format!("{} {}; in the last 30 days: {usual}", shown(&one.field), shown(&one.value)))
+            let parameter = one.capability.as_ref().zip(one.parameter.as_ref());
+            let of = parameter.map(|(capability, name)| format!(" {capability}.{name}")).unwrap_or_default();
+            (
+                "unusual",
+                format!(
+                    "{}{of} {}; in the last 30 days: {usual}",
+                    shown(&one.field),
+                    value_text(&one.field, &one.value)
+                ),
+            )
         })
         .collect();
     if lines.is_empty() {
         let text = match context.tokens {
             0 => "the agent got no token in the last 30 days: there is nothing to compare with".to_owned(),
-            tokens => format!("nothing: it is like the {tokens} tokens of the agent in the last 30 days"),
+            tokens => {
+                let compared: Vec<String> = context.compared.iter().map(|field| shown(field)).collect();
+                let compared = compared.join(", ");
+                format!(
+                    "nothing in these fields ({compared}), compared with {tokens} tokens of the last 30 days"
+                )
+            }
         };
         lines.push(("unusual", text));
+    }
+    if context.tokens > 0 && !context.compared.iter().any(|field| field == "parameter") {
+        lines.push((
+            "note",
+            "the parameters were not compared: you do not see those of the tokens".to_owned(),
+        ));
     }
     if !context.entries.complete {
         let read = context.entries.read;
@@ -127,33 +158,10 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
     lines
 }
 
-fn demand_text(demand: &ApprovalDemandAnswer) -> String {
-    let ApprovalDemandAnswer { policy, kind, group, quorum, approved, reason, escalates_at } = demand;
-    let by = match (&**kind, group) {
-        ("confirmation", _) => "confirmation by the person for whom the agent acts".to_owned(),
-        (_, Some(group)) => format!("approval by {quorum} of `{group}`"),
-        (_, None) => format!("approval by {quorum}"),
-    };
-    let reason = reason.as_ref().map(|reason| format!("; {}", quoted(reason))).unwrap_or_default();
-    let escalates =
-        escalates_at.as_ref().map(|at| format!("; escalates at {}", shown(at))).unwrap_or_default();
-    format!("{policy}: {by}, {approved} so far{reason}{escalates}")
-}
-
-fn vote_text(vote: &ApprovalVoteAnswer) -> String {
-    let (verdict, at) = (shown(&vote.verdict), shown(&vote.at));
-    let reason = vote.reason.as_ref().map(|reason| format!(": {}", quoted(reason))).unwrap_or_default();
-    format!("{verdict} by {} at {at} (ledger entry {}){reason}", vote.operator, vote.seq)
-}
-
-/// A name or another short text of the broker.
-fn shown(text: &str) -> String {
-    visible(text, NAME_CHARS)
-}
-
-/// A text that an agent or a person wrote.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", visible(text, TEXT_CHARS))
+/// A value of a field that differs. A life is in seconds.
+fn value_text(field: &str, value: &str) -> String {
+    let life_s = value.parse().ok().filter(|_| field == "life");
+    life_s.map_or_else(|| shown(value), spoken)
 }
 
 fn previous_capabilities(previous: &PreviousApprovalAnswer) -> String {
@@ -296,7 +304,42 @@ mod tests {
         let stated = text_of(&lines);
         assert!(!stated.contains('\u{1b}') && !stated.contains("\nuse "), "{stated}");
         let stated = stated.replace(&format!("\n{:13} | ", ""), "");
-        assert!(stated.contains("prod: approval by 2, 0 so far"), "{stated}");
+        assert!(stated.contains("prod: approval by 2 persons; 0 of 2 have approved"), "{stated}");
         assert!(stated.contains("short: restricts the request"), "{stated}");
+    }
+
+    #[test]
+    fn vote_that_does_not_count_and_remaining_tokens_are_shown() {
+        let mut answer = answer();
+        let stated = |answer: &ApprovalAnswer| {
+            stated_lines(answer)
+                .into_iter()
+                .map(|(what, text)| format!("{what}: {text}\n"))
+                .collect::<String>()
+        };
+        // Given a pending request, then nothing is said of tokens
+        assert!(!stated(&answer).contains("issued"), "{}", stated(&answer));
+        // Given an approved one whose vote has lapsed, then its reason is shown, and that no token follows
+        (answer.state, answer.uses, answer.uses_left) = ("approved".into(), 1, 2);
+        answer.request.uses = 3;
+        answer.demands[0].escalates_at = Some("2026-12-01T04:00:00Z".to_owned());
+        answer.demands[0].escalates_to = Some("directors".parse().unwrap());
+        let vote = json!({
+            "operator": "ann", "verdict": "approve", "at": "2026-12-01T03:10:00Z", "seq": 12,
+            "lapsed": [{ "policy": "prod", "why": "key_replaced" }],
+        });
+        answer.votes = vec![serde_json::from_value(vote).unwrap()];
+        let text = stated(&answer);
+        for part in [
+            "tokens: 1 of at most 3 issued, 2 left",
+            "from 2026-12-01T04:00:00Z on `directors` can approve, too",
+            "DOES NOT COUNT any more for the rule prod: the operator has another approval key now",
+            "do not meet every rule",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // Given enough votes that count, then there is no note
+        answer.demands[0].approved = 2;
+        assert!(!stated(&answer).contains("do not meet"), "{}", stated(&answer));
     }
 }

@@ -2,6 +2,8 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::approval_keys::ApprovalKeyCommand;
+use super::approval_standing::is_unmet;
+use super::approval_tokens::{say_how_to_revoke, say_valid_tokens};
 use super::approval_view::{
     Line, context_lines, digest_of, previous_rows, signed_lines, stated_lines, text_of,
 };
@@ -193,10 +195,13 @@ async fn show(session: VerbSession<'_>, approval: &ApprovalReference) -> Result<
         console.line("previous requests:");
         console.table(PreviousApprovalAnswer::NOUN, &PreviousApprovalAnswer::head(), &previous);
     }
-    if &*shown.answer.state == ApprovalState::Pending.as_str() {
-        let id = shown.answer.approval;
+    let (id, state) = (shown.answer.approval, &*shown.answer.state);
+    if state == ApprovalState::Pending.as_str() || is_unmet(&shown.answer) {
         console.say(&format!("to answer: `keyward approval approve {id}` or `keyward approval deny {id}`"));
+    } else if state == ApprovalState::Approved.as_str() {
+        console.say(&format!("to end the approval: `keyward approval deny {id}`"));
     }
+    say_how_to_revoke(&shown.answer.valid_tokens, console);
     Ok(())
 }
 
@@ -265,6 +270,9 @@ async fn deny(
     };
     let voted = client.call(VOTE_APPROVAL, &id, &body).await?;
     session.print(&voted, |voted| said(voted, "denied"));
+    if !session.console.is_json() {
+        say_valid_tokens(&voted.valid_tokens, session.console);
+    }
     if tell_agent && voted.unchanged && !session.console.is_json() {
         session.console.say("note: you had denied the request before: this reason is not recorded, and the agent is not told it");
     }
@@ -272,9 +280,13 @@ async fn deny(
 }
 
 fn said(voted: &VotedApprovalAnswer, verdict: &str) -> String {
-    let VotedApprovalAnswer { approval, state, seq, unchanged } = voted;
-    let repeated = if *unchanged { "; you had voted so before, and nothing has changed" } else { "" };
+    let VotedApprovalAnswer { approval, state, seq, unchanged, valid_tokens: _ } = voted;
     let waits =
         if **state == *ApprovalState::Pending.as_str() { ": it waits for further approvers" } else { "" };
-    format!("{verdict} in ledger entry {seq}: the request {approval} is {state}{waits}{repeated}")
+    if *unchanged {
+        return format!(
+            "nothing has changed: you {verdict} the request {approval} before, in ledger entry {seq}; it is {state}{waits}"
+        );
+    }
+    format!("{verdict} in ledger entry {seq}: the request {approval} is {state}{waits}")
 }

@@ -36,7 +36,10 @@ pub(crate) mod token;
 pub(crate) mod version;
 pub(crate) mod whoami;
 
+mod approval_key_notes;
 mod approval_keys;
+mod approval_standing;
+mod approval_tokens;
 mod approval_view;
 mod authority_revocation;
 mod contained_admins;

@@ -194,6 +194,8 @@ fn auditor_makes_no_approval_key_and_approves_nothing() {
         let refused = process.run_as("olga", &verb.split(' ').collect::<Vec<_>>(), b"");
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(said.contains("operator_role_insufficient") && said.contains("`auditor`"), "{verb}: {said}");
+        let fix = "an operator with the role admin or security or approver";
+        assert!(said.contains(fix) && said.contains("keyward operator role olga approver"), "{verb}: {said}");
     }
     assert!(!process.path("home-olga/approval-key.pem").exists());
 }

@@ -1,6 +1,7 @@
 //! The keys that sign approvals: proposed by their operators, accepted by other persons, and never by the operator's
 //! certificate alone.
 
+mod affected;
 pub(crate) mod commands;
 mod context;
 mod lying_broker;

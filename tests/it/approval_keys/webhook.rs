@@ -188,3 +188,53 @@ fn broker_does_not_start_with_a_webhook_that_it_cannot_use() {
     fs::write(&ca, "no certificate").unwrap();
     refused(0o600, &good, "webhook_unusable");
 }
+
+#[test]
+fn config_check_finds_unusable_files_of_the_webhook() {
+    let (service, process) = (Webhook::start("x"), Process::init("info"));
+    let (ca, key) = (process.path("ca.pem"), process.path("hook.key"));
+    fs::write(&ca, &service.ca_pem).unwrap();
+    let url = format!("https://127.0.0.1:{}/hook?key=CNRY", service.port);
+    let settings = format!("[approvals]\nwebhook = \"{url}\"\nwebhook_ca = \"{}\"\n", ca.display());
+    process.configure(&settings);
+    let (config, is_root) = (process.config(), rustix::process::getuid().is_root());
+    let checked = || {
+        let output = process.run_as("host", &["config", "check", "--config", &config], b"");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!said.contains("CNRY"), "{said}");
+        (output.status.success(), said)
+    };
+    let finds = |parts: &[&str]| {
+        let (is_good, said) = checked();
+        assert!(!is_good, "{said}");
+        parts.iter().for_each(|part| assert!(said.contains(part), "{part}: {said}"));
+    };
+    // Without `webhook_key` the start makes the key
+    let (is_good, said) = checked();
+    assert!(is_good && said.contains("the next start makes the key"), "{said}");
+    // Given a key file that does not exist, then the check says how to make it, and so does the start
+    process.configure(&format!("webhook_key = \"{}\"\n", key.display()));
+    let made = format!("(umask 077; echo \"whsec_$(openssl rand -base64 32)\" > {})", key.display());
+    finds(&["which does not exist", &made]);
+    let (_, refused) = process.refused_serve();
+    assert!(refused.contains("webhook_unusable") && refused.contains("does not exist"), "{refused}");
+    // Given one of that form, then the check finds no problem
+    fs::write(&key, format!("whsec_{}\n", base64(&[7; 32]))).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    let (is_good, said) = checked();
+    assert!(is_good && said.contains("has the key that signs the messages"), "{said}");
+    // Given one that others can read, one that its owner cannot read, or no key, then it finds it
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    finds(&["webhook key's permissions", "chmod go="]);
+    if !is_root {
+        fs::set_permissions(&key, Permissions::from_mode(0o200)).unwrap();
+        finds(&["hook.key", "permission denied"]);
+    }
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    fs::write(&key, "a password").unwrap();
+    finds(&["has no key for the webhook"]);
+    // Given CA certificates that do not exist
+    fs::write(&key, format!("whsec_{}\n", base64(&[7; 32]))).unwrap();
+    fs::remove_file(&ca).unwrap();
+    finds(&["ca.pem"]);
+}

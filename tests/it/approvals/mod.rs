@@ -5,6 +5,7 @@ mod device;
 mod oauth;
 mod parameters;
 mod programs;
+mod standing;
 mod stock_clients;
 mod using;
 mod voting;

@@ -107,6 +107,39 @@ async fn an_agent_asks_for_an_approval_with_parameters() {
 }
 
 #[tokio::test]
+async fn parameters_are_compared_with_those_of_earlier_tokens() {
+    // Given an agent with tokens for small refunds to one account, before a policy demands an approval
+    let broker = broker_with(REFUNDS).await;
+    applied(&broker, "[[agent]]\nname = \"r\"\nroles = [\"refunder\"]\n").await;
+    let agent = broker.agent("r", &[]).await;
+    for amount in [20, 100] {
+        assert_eq!(ask(&agent, &refund(amount), &[]).await.status, 200);
+    }
+    applied(&broker, &policy("second", BY_SECOND, "payments.refund")).await;
+    let compared = async |parameters: &Value| {
+        let id = needed(&agent, parameters).await;
+        let reply = broker.operator().get(&format!("/v1/approvals/{id}/context")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let context = reply.json();
+        assert!(!reply.text().contains("CNRY"), "{}", reply.text());
+        assert!(context["compared"].as_array().unwrap().contains(&json!("parameter")), "{context}");
+        context["differences"].clone()
+    };
+    // When it requests an amount between them, then nothing differs
+    assert_eq!(compared(&refund(50)).await, json!([]));
+    // And a larger amount to another account differs in both
+    let mut other = refund(100_000);
+    other["account"] = json!("DE00");
+    let found = compared(&other).await;
+    let field = |index: usize, name: &str| found[index][name].clone();
+    assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
+    assert_eq!((field(0, "parameter"), field(1, "parameter")), (json!("account"), json!("amount")));
+    assert_eq!((field(1, "value"), field(1, "usual")), (json!("100000"), json!(["20 to 100"])));
+    assert_eq!((field(1, "field"), field(1, "capability")), (json!("parameter"), json!("payments.refund")));
+    assert_ne!(field(0, "value"), field(0, "usual")[0]);
+}
+
+#[tokio::test]
 async fn a_device_code_keeps_parameters_unless_one_is_sensitive() {
     let (broker, agent, ann) = scene().await;
     applied(&broker, &policy("status", BY_SECOND, "payments.status")).await;
