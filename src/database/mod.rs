@@ -12,6 +12,7 @@ mod fault;
 mod head;
 mod line;
 mod log_use;
+mod others;
 mod postgres_log;
 mod prepared;
 mod reader;

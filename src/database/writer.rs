@@ -11,6 +11,8 @@ use super::claim::{Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
 use super::log_use::LogUse;
+use super::others::read_others;
+use super::reader::entry_of;
 use super::rows::{BatchRows, EntryRow, PAGE_ENTRIES, page, row_number};
 use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
@@ -19,10 +21,11 @@ use crate::base::encoding::hex;
 use crate::base::limits::PROBE_EVERY_S;
 use crate::base::{LedgerId, Stopwatch};
 use crate::config::Replication;
-use crate::ledger::Closing;
+use crate::ledger::{BatchId, Begun, Closing, Entry};
 
 /// The writer's side of the database. One writer session may write at a time: the head row names it, so that one which
-/// was paused or cut off while another broker took over writes nothing any more.
+/// was paused or cut off while another broker took over writes nothing any more. If the ledger is shared, the lock of the
+/// head row orders the batches of all writers, and each reads the entries of the others before it writes.
 pub(super) struct Writer {
     target: DatabaseTarget,
     session: Option<Session>,
@@ -32,6 +35,8 @@ pub(super) struct Writer {
     closing: Closing,
     /// The newest entry that this writer knows of. The head never goes back behind it.
     seen: EntryMark,
+    /// The last entry of the batch whose outcome is unknown.
+    in_doubt: Option<EntryMark>,
     /// The newest findings of the checks.
     found: Option<Findings>,
     standbys_missing: Arc<AtomicU32>,
@@ -70,6 +75,7 @@ impl Writer {
             holder: None,
             closing,
             seen,
+            in_doubt: None,
             found: None,
             standbys_missing,
             checked,
@@ -85,36 +91,53 @@ impl Writer {
         closing: Closing,
     ) -> Result<ClaimOutcome, DatabaseFault> {
         self.closing = closing;
-        let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
         let mut session = Session::open(&self.target).await?;
         self.check(&mut session, CheckedAt::Start).await?;
         let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+        claim.check_sharing(&head)?;
         if claim.purpose == LogUse::Look || !claim.claimant.may_claim(head.claimed_by()) {
             return self.look(session, claim).await;
         }
-        let waited = Stopwatch::start();
-        while !lock(&mut session, claim.ledger).await? {
-            if waited.elapsed() > CLAIM {
-                return unusable("another broker uses the ledger in the database: stop it first");
-            }
-            sleep(CLAIM_EVERY).await;
+        if !claim.is_shared() {
+            self.lock_for(&mut session, claim).await?;
         }
-        self.holder = Some(session.backend());
         let head = lock_head(&mut session).await?;
+        claim.check_sharing(&head)?;
         if !claim.claimant.may_claim(head.claimed_by()) {
-            return unusable("another broker has claimed the ledger in the database: stop one of the two");
+            return Err(DatabaseFault::Unusable(
+                "another broker has claimed the ledger in the database: stop one of the two".to_owned(),
+            ));
         }
         let state = state_for(claim, &head)?.number();
-        let (ledger, writer) = (hex(claim.ledger.as_bytes()), hex(&claim.writer));
-        let owner = hex(&claim.claimant.lock.to_be_bytes());
+        let (ledger, writer) = (hex(claim.ledger.as_bytes()), hex(&claim.mark()));
+        let owner = if claim.is_shared() {
+            "NULL".to_owned()
+        } else {
+            format!("decode('{}', 'hex')", hex(&claim.claimant.lock.to_be_bytes()))
+        };
         let claimed = format!(
             "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), \
-             owner = decode('{owner}', 'hex'), state = {state}"
+             owner = {owner}, state = {state}"
         );
         session.send(&claimed).await?;
         confirm(&mut session, &self.target, &self.closing).await?;
         (self.session, self.claim, self.seen) = (Some(session), Some(claim), head.newest);
         Ok(ClaimOutcome::Claimed)
+    }
+
+    /// Takes the lock of the ledger, once the session of a broker that has just ended is gone.
+    async fn lock_for(&mut self, session: &mut Session, claim: Claim) -> Result<(), DatabaseFault> {
+        let waited = Stopwatch::start();
+        while !lock(session, claim.ledger).await? {
+            if waited.elapsed() > CLAIM {
+                return Err(DatabaseFault::Unusable(
+                    "another broker uses the ledger in the database: stop it first".to_owned(),
+                ));
+            }
+            sleep(CLAIM_EVERY).await;
+        }
+        self.holder = Some(session.backend());
+        Ok(())
     }
 
     /// Opens the ledger for reading. Entries that no standby has could be lost in a failover, so they are not shown.
@@ -156,8 +179,8 @@ impl Writer {
         page(self.session.as_mut().ok_or(DatabaseFault::Lost)?, from, through, PAGE_ENTRIES).await
     }
 
-    /// Locks the head for a batch.
-    pub(super) async fn begin(&mut self) -> Result<(), Trouble> {
+    /// Locks the head for a batch, and reads the entries of others before it.
+    pub(super) async fn begin(&mut self) -> Result<Begun, Trouble> {
         // The server may have ended a session that was not used for a while: once, that is no trouble.
         let was_open = self.session.as_ref().is_some_and(Session::is_usable);
         let begun = self.try_begin().await;
@@ -168,16 +191,30 @@ impl Writer {
         begun
     }
 
-    async fn try_begin(&mut self) -> Result<(), Trouble> {
+    async fn try_begin(&mut self) -> Result<Begun, Trouble> {
         self.check_if_due().await?;
         let head = lock_head(self.session().await?).await?;
-        let checked = self.check_head(&head).and_then(|()| {
-            if head.newest == self.seen { Ok(()) } else { Err(Trouble::Stop(ANOTHER_WRITER.to_owned())) }
-        });
-        if checked.is_err() {
+        let begun = self.continued_from(&head).await;
+        if !matches!(begun, Ok(Begun::Held(_))) {
             self.release().await;
         }
-        checked
+        begun
+    }
+
+    /// The entries of others up to the head, which this session holds.
+    async fn continued_from(&mut self, head: &HeadRow) -> Result<Begun, Trouble> {
+        self.check_head(head)?;
+        if head.newest == self.seen {
+            return Ok(Begun::Held(Vec::new()));
+        }
+        if !self.claim.is_some_and(|claim| claim.is_shared()) {
+            return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+        }
+        let session = self.session.as_mut().ok_or(Trouble::Again(DatabaseFault::Lost))?;
+        let others = read_others(session, self.target.replication, self.seen, head.newest).await?;
+        self.seen = others.last;
+        let is_all = others.last == head.newest;
+        Ok(if is_all { Begun::Held(others.entries) } else { Begun::Behind(others.entries) })
     }
 
     /// Repeats the checks of the start from time to time: settings and rights can change while the broker runs.
@@ -204,7 +241,8 @@ impl Writer {
         let claim = self.claim.ok_or_else(lost)?;
         let session = self.session.as_mut().filter(|session| session.is_usable()).ok_or_else(lost)?;
         let (seq, before) = (row_number(last.seq), row_number(self.seen.seq));
-        let (node, writer) = (last.node.as_bytes().as_slice(), claim.writer.as_slice());
+        let mark = claim.mark();
+        let (node, writer) = (last.node.as_bytes().as_slice(), mark.as_slice());
         let inserted = session
             .execute(
                 INSERT,
@@ -235,18 +273,21 @@ impl Writer {
                 self.seen = last;
                 Ok(())
             }
-            CommitOutcome::Unknown => Err(Trouble::Unknown),
+            CommitOutcome::Unknown => {
+                self.in_doubt = Some(last);
+                Err(Trouble::Unknown)
+            }
         }
     }
 
-    /// The entry `seq`, with which a batch of unknown outcome begins, if that was committed; otherwise it never will be.
+    /// Whether the batch of unknown outcome was committed; otherwise it never will be.
     ///
     /// The lock of the head proves that no COMMIT of the batch is under way, and the acknowledged write that the server
     /// is the primary, and that a standby has what was looked up.
-    pub(super) async fn look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
+    pub(super) async fn look_up(&mut self, batch: &BatchId) -> Result<bool, Trouble> {
         let mut has_warned = false;
         loop {
-            let done = self.try_look_up(seq).await;
+            let done = self.try_look_up(batch).await;
             let goes_on = matches!(done, Err(Trouble::Again(_) | Trouble::Full));
             if !goes_on || self.closing.has_begun() {
                 return done;
@@ -263,29 +304,47 @@ impl Writer {
         }
     }
 
-    async fn try_look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
+    async fn try_look_up(&mut self, batch: &BatchId) -> Result<bool, Trouble> {
         let head = lock_head(self.session().await?).await?;
         if let Err(trouble) = self.check_head(&head) {
             self.release().await;
             return Err(trouble);
         }
         let (target, closing) = (self.target.clone(), self.closing.clone());
-        let session = self.session().await?;
+        let (session, seq) = (self.session().await?, batch.first_seq);
         let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
         if session.commit(&target, &closing).await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
-        if found.is_none() && head.newest != self.seen {
-            return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+        let in_doubt = self.in_doubt.take();
+        if found.as_ref().is_some_and(|row| is_first_of(row, batch)) {
+            self.seen = in_doubt.unwrap_or(head.newest);
+            return Ok(true);
         }
-        self.seen = head.newest;
-        Ok(found)
+        // Others that share the ledger may have taken its place, and their entries come with the next batch.
+        if self.claim.is_some_and(|claim| claim.is_shared()) || head.newest == self.seen {
+            return Ok(false);
+        }
+        Err(Trouble::Stop(ANOTHER_WRITER.to_owned()))
     }
 
-    /// A write without an entry.
-    pub(super) async fn probe(&mut self) -> Result<(), Trouble> {
-        self.begin().await?;
+    /// A write without an entry, and the entries of others before it.
+    pub(super) async fn probe(&mut self) -> Result<Vec<Entry>, Trouble> {
+        let seen = self.seen;
+        let probed = self.try_probe().await;
+        if probed.is_err() {
+            // What was read of others was not given to the ledger.
+            self.seen = seen;
+        }
+        probed
+    }
+
+    async fn try_probe(&mut self) -> Result<Vec<Entry>, Trouble> {
+        let others = match self.begin().await? {
+            Begun::Held(others) => others,
+            Begun::Behind(others) => return Ok(others),
+        };
         let (target, closing) = (self.target.clone(), self.closing.clone());
         let session = self.session().await?;
         if let Err(fault) = session.send(CONFIRM).await {
@@ -293,7 +352,7 @@ impl Writer {
             return Err(fault.into());
         }
         match session.commit(&target, &closing).await {
-            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::Committed => Ok(others),
             CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
         }
     }
@@ -304,6 +363,9 @@ impl Writer {
         let (Some(claim), Some(mut session)) = (self.claim.take(), self.session.take()) else {
             return Ok(());
         };
+        if claim.is_shared() {
+            return Ok(());
+        }
         let (writer, state) = (hex(&claim.writer), claim.purpose.ends_with().number());
         let closed = format!(
             "UPDATE keyward.head SET writer = NULL, state = {state} WHERE writer = decode('{writer}', 'hex')"
@@ -328,7 +390,9 @@ impl Writer {
             let mut session = Session::open(&self.target).await?;
             if let Some(claim) = self.claim {
                 self.check(&mut session, CheckedAt::Running).await?;
-                self.lock_again(&mut session, claim).await?;
+                if !claim.is_shared() {
+                    self.lock_again(&mut session, claim).await?;
+                }
             }
             self.session = Some(session);
         }
@@ -369,7 +433,7 @@ impl Writer {
         if head.ledger != Some(claim.ledger) {
             return stop("the database holds the ledger of another broker");
         }
-        if head.writer != Some(claim.writer) {
+        if head.writer != Some(claim.mark()) {
             return stop(ANOTHER_WRITER);
         }
         if !is_replicated(&head.standbys, self.target.replication) {
@@ -377,6 +441,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Whether the batch begins with the entry of this row.
+fn is_first_of(row: &EntryRow, batch: &BatchId) -> bool {
+    entry_of(row, batch.first_seq).is_ok_and(|first| batch.is(&first))
 }
 
 const BEYOND_THE_HEAD: &str =

@@ -61,6 +61,15 @@ pub struct BatchNeed {
     pub space: Space,
 }
 
+/// What a log answers a writer that wants to commit a batch.
+#[derive(Clone, Debug)]
+pub enum Begun {
+    /// The head is held for the batch. These are all entries that others have committed since.
+    Held(Vec<Entry>),
+    /// Others have committed more than is read while the head is held. These are the next entries, and nothing is held.
+    Behind(Vec<Entry>),
+}
+
 /// Names one attempt to commit a batch: the writer session and the nonce of its first entry, which never come again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BatchId {
@@ -132,8 +141,8 @@ pub struct TornTail {
 /// Where entries become durable, from the writer's side. One thread calls it.
 ///
 /// A batch is committed in two steps. [`Log::begin`] takes the head, so that no other writer commits until the batch
-/// has ended, and gives the entries that others have committed; the sequencer takes them in, checks every expectation,
-/// numbers and seals. [`Log::commit`] then makes the batch durable, whole or not at all; or [`Log::release`] ends it.
+/// has ended, and gives the entries that others have committed; the writer takes them in. Only then does the sequencer
+/// check every expectation, number and seal. [`Log::commit`] then makes the batch durable, whole or not at all; or [`Log::release`] ends it.
 pub trait Log: Send + fmt::Debug {
     /// Claims the log for this process.
     ///
@@ -161,12 +170,13 @@ pub trait Log: Send + fmt::Debug {
     /// The readers' side.
     fn reader(&self) -> Arc<dyn LogReader>;
 
-    /// Takes the head for a batch, and gives the entries that others have committed after the entry `after`.
+    /// Takes the head for a batch, and gives the entries that others have committed after the entry `after`: whole group
+    /// commits, which no failover removes.
     ///
     /// # Errors
     /// [`LogFailure`]; nothing of the batch was written, and the head was not taken. The writer continues only after
     /// [`LogFailure::NoSpace`] and [`LogFailure::Failing`].
-    fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure>;
+    fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Begun, LogFailure>;
 
     /// Releases the head without a commit.
     fn release(&mut self) {}

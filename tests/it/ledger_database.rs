@@ -42,7 +42,7 @@ fn a_killed_primary_loses_no_acknowledged_entry() {
     let ledger = bed.open(target.clone(), Box::new(recorder.clone())).unwrap();
     let acknowledged = std::thread::scope(|scope| {
         // Until well after the promotion.
-        let appending = scope.spawn(|| append_through_failures(&ledger, 400));
+        let appending = scope.spawn(|| append_through_failures(&ledger, "e", 400));
         wait_until(|| ledger.head().seq >= 100);
         pair.primary.kill();
         pair.standby.promote();
@@ -65,7 +65,7 @@ fn a_failover_among_three_servers_loses_no_acknowledged_entry() {
     let (site, target, recorder) = (DatabaseSite::new(), servers.broker(&database), Recorder::default());
     let ledger = site.open(target.clone(), Box::new(recorder.clone())).unwrap();
     let acknowledged = std::thread::scope(|scope| {
-        let appending = scope.spawn(|| append_through_failures(&ledger, 300));
+        let appending = scope.spawn(|| append_through_failures(&ledger, "e", 300));
         wait_until(|| ledger.head().seq >= 100);
         servers.fail_over();
         appending.join().unwrap()
@@ -86,10 +86,10 @@ fn a_failover_among_three_servers_loses_no_acknowledged_entry() {
 }
 
 /// Appends so many entries, and repeats those that were refused: they were not written.
-fn append_through_failures(ledger: &Ledger, count: usize) -> Vec<(u64, String)> {
+pub(crate) fn append_through_failures(ledger: &Ledger, name: &str, count: usize) -> Vec<(u64, String)> {
     let mut acknowledged = Vec::new();
     while acknowledged.len() < count {
-        let event = format!("e{}", acknowledged.len());
+        let event = format!("{name}{}", acknowledged.len());
         match wait(ledger.append(draft(&event, &[7; 100]))) {
             Ok(committed) => acknowledged.push((committed.seq(), event)),
             Err(AppendError::Unwritten) => std::thread::yield_now(),
@@ -99,7 +99,7 @@ fn append_through_failures(ledger: &Ledger, count: usize) -> Vec<(u64, String)> 
     acknowledged
 }
 
-fn events(recorder: &Recorder) -> Vec<(u64, String)> {
+pub(crate) fn events(recorder: &Recorder) -> Vec<(u64, String)> {
     let event = |taken: &Taken| (taken.seq, String::from_utf8(taken.event.clone()).unwrap());
     recorder.taken().iter().map(event).collect()
 }

@@ -71,6 +71,7 @@ mod ledger_faults;
 mod ledger_forgery;
 mod ledger_full_disk;
 mod ledger_move;
+mod ledger_nodes;
 mod ledger_opening;
 mod ledger_owner;
 mod ledger_rights;

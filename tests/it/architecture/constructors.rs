@@ -20,6 +20,7 @@ const CONSTRUCTORS: &[(&str, &[&str])] = &[
     ("BoundToken", &["src/authn/presented.rs present"]),
     ("CertifyOperator", &["src/policy/operator.rs on_host"]),
     ("Committed", &["src/ledger/append.rs assertion"]),
+    ("CaughtUp", &["src/ledger/sequencer.rs assertion"]),
     ("Enrol", &["src/policy/enrolment.rs decide_enrolment"]),
     ("Extend", &["src/policy/lease.rs decide_lease_extension"]),
     ("Grant", &["src/policy/decision.rs assertion"]),

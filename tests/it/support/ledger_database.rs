@@ -191,6 +191,20 @@ impl Bed for DatabaseBed {
     }
 }
 
+/// The same as one of several writers.
+pub(crate) struct SharedBed(pub(crate) DatabaseBed);
+
+impl Bed for SharedBed {
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<Ledger>, OpenError> {
+        let DatabaseBed { pair, database, site } = &self.0;
+        site.open_as(pair.broker(database), LogUse::Share, OWNER, follower)
+    }
+
+    fn clock(&self) -> &Arc<ManualClock> {
+        self.0.clock()
+    }
+}
+
 /// The certificate of an authority that issued nothing.
 pub(crate) fn foreign_authority() -> String {
     let mut authority = CertificateParams::default();
