@@ -13,7 +13,7 @@ use crate::support::ledger_bed::{Bed, Recorder, draft, fill, using, wait};
 use crate::support::ledger_database::{DatabaseBed, DatabaseSite, OWNER, Pair, Trio};
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::test_state::{TestEffect, TestState, key, new_store};
-use crate::support::waiting::wait_until;
+use crate::support::waiting::{LONGEST, wait_until};
 
 /// A writer, and what it has applied.
 struct Node {
@@ -261,7 +261,8 @@ fn a_node_whose_entries_were_replaced_stops() {
     // Then the node that had acknowledged them applies nothing more, and says why
     assert_eq!(one.append("next").unwrap_err(), AppendError::Failed);
     assert_eq!((one.ledger.is_writable(), one.applied()), (false, vec![1, 2, 3]));
-    let why = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(lost);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let why = runtime.block_on(async { tokio::time::timeout(LONGEST, lost).await }).unwrap();
     assert!(why.contains("does not continue entry 3"), "{why}");
     fill(&other.ledger, 1);
 }
