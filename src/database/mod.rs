@@ -11,6 +11,7 @@ mod entries;
 mod fault;
 mod head;
 mod line;
+mod locks;
 mod log_use;
 mod others;
 mod postgres_log;

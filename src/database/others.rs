@@ -3,11 +3,11 @@
 use super::fault::DatabaseFault;
 use super::head::EntryMark;
 use super::reader::entry_of;
-use super::rows::{HELD_BYTES_MAX, PAGE_ENTRIES, page};
+use super::rows::{EntryRow, HELD_BYTES_MAX, PAGE_ENTRIES, page};
 use super::session::Session;
 use super::trouble::Trouble;
 use crate::config::Replication;
-use crate::ledger::Entry;
+use crate::ledger::{BatchId, Entry};
 
 /// Whole group commits of other writers, one after another.
 #[derive(Debug)]
@@ -48,6 +48,11 @@ pub(super) async fn read_others(
         return Err(Trouble::Again(DatabaseFault::Unusable(why.to_owned())));
     }
     Ok(Others { entries, last })
+}
+
+/// Whether `batch` begins with the entry of this row.
+pub(super) fn is_first_of(row: &EntryRow, batch: &BatchId) -> bool {
+    entry_of(row, batch.first_seq).is_ok_and(|first| batch.is(&first))
 }
 
 /// A page of entries, and as many after it as the first group commit needs.

@@ -10,16 +10,16 @@ use super::checks::{CheckedAt, Findings, NOT_REPLICATED, check, is_replicated};
 use super::claim::{Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
+use super::locks::{lock, lock_head};
 use super::log_use::LogUse;
-use super::others::read_others;
-use super::reader::entry_of;
+use super::others::{is_first_of, read_others};
 use super::rows::{BatchRows, EntryRow, PAGE_ENTRIES, page, row_number};
 use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
+use crate::base::Stopwatch;
 use crate::base::encoding::hex;
 use crate::base::limits::PROBE_EVERY_S;
-use crate::base::{LedgerId, Stopwatch};
 use crate::config::Replication;
 use crate::ledger::{BatchId, Begun, Closing, Entry};
 
@@ -53,8 +53,6 @@ const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
 const CHECK_EVERY: Duration = Duration::from_secs(PROBE_EVERY_S);
 /// Longest wait of a broker's close.
 const CLOSE: Duration = Duration::from_secs(5);
-
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// A write that changes nothing: once it is acknowledged, the standbys have all that was there before it.
 const CONFIRM: &str = "UPDATE keyward.head SET confirmations = confirmations + 1";
@@ -443,29 +441,6 @@ impl Writer {
     }
 }
 
-/// Whether the batch begins with the entry of this row.
-fn is_first_of(row: &EntryRow, batch: &BatchId) -> bool {
-    entry_of(row, batch.first_seq).is_ok_and(|first| batch.is(&first))
-}
-
 const BEYOND_THE_HEAD: &str =
     "the database has an entry after the head of the ledger, which the broker has not written";
 const ANOTHER_WRITER: &str = "another broker has taken over the ledger in the database";
-
-/// Takes the lock that tells a running broker from one that has ended. The session holds it to its end.
-async fn lock(session: &mut Session, ledger: LedgerId) -> Result<bool, DatabaseFault> {
-    let [.., a, b, c, d, e, f, g, h] = *ledger.as_bytes();
-    let key = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
-    let rows = session.send(&format!("SELECT pg_try_advisory_lock({key})")).await?;
-    Ok(rows.last().and_then(|row| row.try_get(0).ok().flatten()) == Some("t"))
-}
-
-/// Begins a transaction that holds the head.
-async fn lock_head(session: &mut Session) -> Result<HeadRow, DatabaseFault> {
-    let locked = session.send(&format!("{BEGIN}; {} FOR UPDATE", HeadRow::SELECT)).await;
-    let head = locked.and_then(|rows| HeadRow::read(&rows));
-    if head.is_err() {
-        session.roll_back().await;
-    }
-    head
-}
