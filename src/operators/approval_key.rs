@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
-use crate::crypto::{Digest, verify_p256};
+use crate::crypto::{Digest, p256_der, verify_p256};
 use crate::store::At;
 
 /// The approval keys of an operator: at most one that is proposed, and at most one that counts.
@@ -73,6 +73,12 @@ impl ApprovalKey {
     #[must_use]
     pub const fn fingerprint(&self) -> Digest {
         self.proposal.key
+    }
+
+    /// The public key as DER `SubjectPublicKeyInfo` (RFC 5480).
+    #[must_use]
+    pub fn public_der(&self) -> Vec<u8> {
+        p256_der(&self.proposal.point)
     }
 
     /// The time of the proposal.
@@ -244,6 +250,7 @@ mod tests {
         let accepted = records.operators.approval_key(&alice()).unwrap();
         assert_eq!((accepted.accepted_seq(), accepted.accepted_by()), (4, "bob"));
         assert_eq!(accepted.fingerprint(), fingerprint);
+        assert_eq!(accepted.public_der(), key.public_der().unwrap());
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Operator {
     pub last_use: Option<OperatorUse>,
     /// The keys that sign its approvals.
     pub approval_keys: ApprovalKeys,
+    /// The operators that made the codes of its enrolments or named its person, and those that did so for them: where a
+    /// second operator is demanded, none of them accepts its approval key.
+    pub introduced_by: BTreeSet<OperatorId>,
 }
 
 /// A use of an operator's certificate.

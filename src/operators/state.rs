@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -167,13 +167,7 @@ impl Operators {
                 );
             }
             Effect::Enrol { code, operator, certificate, not_before } => {
-                if let Some(code) = self.codes.get_mut(code) {
-                    (code.redeemed, code.digest) = (Some((certificate.serial, certificate.key)), None);
-                }
-                if let Some(operator) = self.by_name.get_mut(operator) {
-                    operator.forget_expired_certificates(at.time);
-                    operator.certificates.push(certificate.held(at, *not_before, Serving::Current));
-                }
+                self.enrol(at, *code, operator, certificate.held(at, *not_before, Serving::Current));
             }
             Effect::Renew { operator, replaces, certificate, not_before } => {
                 self.change(operator, |one| one.renew(at, *replaces, certificate, *not_before));
@@ -212,6 +206,10 @@ impl Operators {
             Effect::ChangeApprovalKeys { operator, change } => {
                 self.change(operator, |one| one.approval_keys.apply(at, change));
             }
+            Effect::RecordNamer { operator, by } => {
+                let introduced_by = self.introducers_through(*by);
+                self.change(operator, |one| one.introduced_by.extend(introduced_by));
+            }
         }
     }
 
@@ -219,6 +217,19 @@ impl Operators {
         if let Some(operator) = self.by_name.get_mut(name) {
             change(operator);
         }
+    }
+
+    fn enrol(&mut self, at: At, code: CodeId, name: &OperatorName, certificate: Certificate) {
+        let maker = self.makers.get(&code).map(|made| made.by);
+        let introduced_by = maker.map(|maker| self.introducers_through(maker)).unwrap_or_default();
+        if let Some(code) = self.codes.get_mut(&code) {
+            (code.redeemed, code.digest) = (Some((certificate.serial, certificate.key)), None);
+        }
+        self.change(name, |operator| {
+            operator.forget_expired_certificates(at.time);
+            operator.certificates.push(certificate);
+            operator.introduced_by.extend(introduced_by);
+        });
     }
 
     fn issue(&mut self, code: OperatorCode, now: Timestamp) {
@@ -322,6 +333,7 @@ impl Operators {
             profile: OperatorProfile::default(),
             last_use: None,
             approval_keys: ApprovalKeys::default(),
+            introduced_by: BTreeSet::new(),
         })
     }
 }

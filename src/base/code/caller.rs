@@ -119,6 +119,9 @@ super::codes! {
     APPROVAL_KEY_OF_ACCEPTER "approval_key_of_accepter" Denied:
         "an admin cannot accept its own approval key, nor that of another operator of the same person",
         "ask an admin who is another person, or accept the key on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`";
+    ACCEPTER_INTRODUCED_OPERATOR "accepter_introduced_operator" Denied:
+        "this broker demands a second operator, and the admin who accepts the approval key, or an operator that this admin introduced, invited the operator or named its person",
+        "ask an admin who did neither; if there is none, accept the key on the broker's host, as root: `keyward approval key accept NAME --fingerprint HEX --on-host`";
     NOT_BY_BREAK_GLASS "not_by_break_glass" Denied:
         "break-glass access contains and freezes, and never lifts a containment or thaws the broker",
         "lift or thaw as another operator; if no operator has a certificate, stop the broker and make one on its host: `keyward init --reissue-operator`";

@@ -135,7 +135,7 @@ super::codes! {
         "`keyward approval key show` shows whether it is accepted; to make another key: `keyward approval key create --replace`";
     APPROVAL_KEY_NOT_ACCEPTED "approval_key_not_accepted" Local:
         "no approval key of this operator is accepted, and only an accepted key can approve",
-        "make a key (`keyward approval key create`), and ask another admin to accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`";
+        "make a key (`keyward approval key create`), and ask another admin to accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`; while no admin has an accepted key, root accepts it on the broker's host: the same command with `--on-host`";
     APPROVAL_DIGEST_DIFFERS "approval_digest_differs" Unverified:
         "the broker names the digest of another request than the one that it shows; nothing was signed",
         "do not approve; tell the people who run the broker: it shows something else than it would record";

@@ -80,7 +80,7 @@ const UNDIVIDED: [&str; 6] = ["constrained", "count", "left_out", "others", "rul
 
 /// Fields whose texts name no object: ids, codes, times, keys and fixed words; and those of changes, which are judged by
 /// their objects.
-const TEXTS_SHOWN: [&str; 33] = [
+const TEXTS_SHOWN: [&str; 34] = [
     "action",
     "added",
     "agent_id",
@@ -102,6 +102,7 @@ const TEXTS_SHOWN: [&str; 33] = [
     "name",
     "not_after",
     "previous",
+    "public_key",
     "removed",
     "request",
     "retry_at",

@@ -78,9 +78,11 @@ impl AdminServices {
         reference: ApprovalReference,
     ) -> Result<ApprovalAnswer, Failure> {
         let (now, operator) = (self.0.state.clock.now(), by.operator());
+        let demands = self.0.settings.widening_second_operator;
         let mut shown = self.0.state.store.read(|world, _| {
             let found = within(world, operator.scope(), reference)?;
-            let refused_vote = refusal_of(world, found, operator, now).map(|code| code.as_str().into());
+            let refused_vote = refusal_of(world, found, operator, now, demands);
+            let refused_vote = refused_vote.map(|code| code.as_str().into());
             Ok::<_, Failure>(ApprovalAnswer { refused_vote, ..answer(world, found, now) })
         })?;
         let seqs: Vec<u64> = shown.votes.iter().map(|vote| vote.seq).collect();

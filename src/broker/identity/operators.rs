@@ -13,7 +13,7 @@ use crate::broker::services::{Services, Settings};
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::operators::{
-    self, Operator, OperatorInvited, OperatorKind, OperatorPlaced, OperatorProfile, OperatorRole,
+    self, Operator, OperatorInvited, OperatorKind, OperatorPlaced, OperatorProfile, OperatorRole, PlaceText,
     ProfileText, is_of_host,
 };
 use crate::policy::{Authorised, PlaceOperators};
@@ -161,8 +161,8 @@ impl AdminServices {
             let event = OperatorPlaced {
                 by: by.operator().name(),
                 operator: name,
-                role: role.as_str(),
-                owner: scope.owner(),
+                from: PlaceText::of(operator.role, &operator.scope),
+                place: PlaceText::of(*role, scope),
             };
             let (id, name) = (operator.id, name.clone());
             let place = operators::Effect::Place { id, name, role: *role, scope: scope.clone() };

@@ -1,13 +1,15 @@
+use super::admins_left::AdminsLeft;
 use super::records::{incident_full, open_incident};
 use super::subjects::{FoundSubject, named_as, subject_of};
 use crate::authn::{Credential, OperatorPrincipal, is_under};
 use crate::base::limits::INCIDENT_SUBJECTS_MAX;
-use crate::base::{IncidentId, OperatorEnrolment, Reason, SubjectName, code};
+use crate::base::{IncidentId, OperatorEnrolment, Reason, Serial, SubjectName, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::{MemoryRevocation, UnrecordedContainment};
 use crate::broker::failure::Failure;
 use crate::broker::identity::relatives::Relatives;
+use crate::broker::identity::revoke_certificate::holder_of;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::requested_object::RequestedObject;
@@ -16,7 +18,8 @@ use crate::broker::world::{Effect, World, records};
 use crate::custody::{PendingOrder, RevocationOrder};
 use crate::incidents::{self, Contained, IncidentChange, IncidentContained, IncidentSubject};
 use crate::policy::{Authorised, HandleIncidents};
-use crate::revocation::{self, Containment};
+use crate::registry;
+use crate::revocation::{self, Containment, Subject};
 use crate::store::Change;
 
 /// The content of a request to contain.
@@ -43,8 +46,8 @@ pub struct ContainedSubject {
     pub ended: Ended,
     /// Whether the containment accepts the certificate of the operator that ordered it, which it would refuse otherwise.
     pub spares_operator: bool,
-    /// Whether no unrestricted admin can act from the address of its last use.
-    pub leaves_no_admin: bool,
+    /// The unrestricted admins that are left.
+    pub admins_left: AdminsLeft,
 }
 
 /// A containment that is ordered.
@@ -89,14 +92,14 @@ impl AdminServices {
         });
         let named = named.0.unwrap_or_else(|| named_as(subject));
         let contained = subject_of(&named);
-        let leaves_no_admin = contained.is_some_and(|contained| services.leaves_no_admin(&contained));
+        let admins_left = contained.map(|contained| services.admins_left(&contained)).unwrap_or_default();
         Ok(ContainedSubject {
             incident: opened,
             is_new: opened == incident && !joins,
             subject: named,
             ended,
             spares_operator: order.spared.is_some(),
-            leaves_no_admin,
+            admins_left,
         })
     }
 }
@@ -165,6 +168,12 @@ fn decide(
         // A user of the host may also contain the last admin.
         let about = |failure: Failure| failure.about(RequestedObject::Subject(order.subject.clone()));
         reading.another_admin_than(operator, grace_s).map_err(about)?;
+    }
+    // Once a renewal has replaced the certificate, its containment would not concern the new one.
+    if let Subject::Certificate(serial) = &found.subject
+        && let Some((instance, _)) = holder_of(world, Serial::from_bytes(*serial))
+    {
+        reading.under(registry::keys::certificate(instance));
     }
     let (incident, spared) = (incident_for(reading, request, order, &found.named)?, order.spared);
     let by = request.by.name();

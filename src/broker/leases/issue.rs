@@ -43,7 +43,7 @@ pub struct LeaseInput {
 /// Whether a login that the same instance already has may be returned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Freshness {
-    /// Yes, while half of the requested life is left.
+    /// Yes, while it has half of the life that a new one would get.
     Any,
     /// No.
     Fresh,
@@ -169,7 +169,7 @@ impl Services {
                 Some(lease) if lease.stage == LeaseStage::Intended => return Ok(Err(lease.id)),
                 Some(lease) => Some(lease),
                 None if input.freshness == Freshness::Fresh => None,
-                None => own_login(reading, &principal, &request.capability, life_s, &|lease| {
+                None => own_login(reading, &principal, &request.capability, &|lease| {
                     is_reusable_lease(&context, &principal, &request, lease)
                 }),
             };

@@ -4,6 +4,7 @@
 mod affected;
 pub(crate) mod commands;
 mod context;
+mod introduced;
 mod lying_broker;
 mod webhook;
 

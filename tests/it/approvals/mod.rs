@@ -2,6 +2,7 @@
 
 mod asking;
 mod device;
+mod evidence;
 mod oauth;
 mod parameters;
 mod programs;

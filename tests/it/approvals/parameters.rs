@@ -140,6 +140,35 @@ async fn parameters_are_compared_with_those_of_earlier_tokens() {
 }
 
 #[tokio::test]
+async fn refusal_after_a_denial_offers_no_sensitive_value() {
+    // Given another capability that is offered in place of both, with the same parameter
+    let (broker, agent, ann) = scene().await;
+    let offered = "max_life_s = 600\ninstead = \"payments.credit\"\n";
+    let declared = REFUNDS.replace("max_life_s = 600\n", offered);
+    let declared = declared.replace("capabilities = [", "capabilities = [\"payments.credit\", ");
+    let credit = "[[capability]]\nname = \"payments.credit\"\naccess = \"write\"\ndelivery = \"mint\"\n\
+                  audience = \"https://payments.example.com\"\nmax_life_s = 600\n[capability.parameters]\n\
+                  amount = { type = \"integer\" }\naccount = { type = \"text\", sensitive = true }\n";
+    let status = policy("status", BY_SECOND, "payments.status");
+    applied(&broker, &format!("{credit}{declared}{status}")).await;
+    // When a request with a sensitive value was denied, then the refusal of its token offers nothing
+    let id = needed(&agent, &refund(100)).await;
+    assert_eq!(ann.deny(&id).await.status, 200);
+    let denied = ask(&agent, &refund(100), &[("approval", &id)]).await;
+    refused(&denied, 400, "approval_denied");
+    assert_eq!(denied.json()["instead"], Value::Null);
+    assert!(!denied.text().contains("CNRY"), "{}", denied.text());
+    // The twin: without a sensitive value it offers the other capability
+    let details = json!([detail("payments.status", &json!({ "payment": "p-1" }))]);
+    let asked = agent.ask(&form(&details, &[])).await.json();
+    let id = asked["approval_id"].as_str().unwrap();
+    assert_eq!(ann.deny(id).await.status, 200);
+    let denied = agent.ask(&form(&details, &[("approval", id)])).await;
+    refused(&denied, 400, "approval_denied");
+    assert_eq!(denied.json()["instead"]["scope"], "payments.credit", "{}", denied.text());
+}
+
+#[tokio::test]
 async fn a_device_code_keeps_parameters_unless_one_is_sensitive() {
     let (broker, agent, ann) = scene().await;
     applied(&broker, &policy("status", BY_SECOND, "payments.status")).await;

@@ -208,7 +208,7 @@ fn json_of_a_containment_has_its_effects_and_views_name_the_incident() {
     }
     // And a text that is no id of an incident is refused with the verb that lists them
     let refused = process.run_as("operator", &["lift", "inc_x", "--reason", "over"], b"");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("`keyward incident list`"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(" incident list`"), "{refused:?}");
 }
 
 #[test]
