@@ -3,13 +3,12 @@ use super::records::{incident_full, open_incident};
 use super::subjects::{FoundSubject, named_as, subject_of};
 use crate::authn::{Credential, OperatorPrincipal, is_under};
 use crate::base::limits::INCIDENT_SUBJECTS_MAX;
-use crate::base::{IncidentId, OperatorEnrolment, Reason, Serial, SubjectName, code};
+use crate::base::{IncidentId, OperatorEnrolment, Reason, SubjectName, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::{MemoryRevocation, UnrecordedContainment};
 use crate::broker::failure::Failure;
 use crate::broker::identity::relatives::Relatives;
-use crate::broker::identity::revoke_certificate::holder_of;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::requested_object::RequestedObject;
@@ -18,8 +17,7 @@ use crate::broker::world::{Effect, World, records};
 use crate::custody::{PendingOrder, RevocationOrder};
 use crate::incidents::{self, Contained, IncidentChange, IncidentContained, IncidentSubject};
 use crate::policy::{Authorised, HandleIncidents};
-use crate::registry;
-use crate::revocation::{self, Containment, Subject};
+use crate::revocation::{self, Containment};
 use crate::store::Change;
 
 /// The content of a request to contain.
@@ -168,12 +166,6 @@ fn decide(
         // A user of the host may also contain the last admin.
         let about = |failure: Failure| failure.about(RequestedObject::Subject(order.subject.clone()));
         reading.another_admin_than(operator, grace_s).map_err(about)?;
-    }
-    // Once a renewal has replaced the certificate, its containment would not concern the new one.
-    if let Subject::Certificate(serial) = &found.subject
-        && let Some((instance, _)) = holder_of(world, Serial::from_bytes(*serial))
-    {
-        reading.under(registry::keys::certificate(instance));
     }
     let (incident, spared) = (incident_for(reading, request, order, &found.named)?, order.spared);
     let by = request.by.name();

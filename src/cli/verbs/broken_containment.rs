@@ -39,7 +39,7 @@ impl ContainmentCommand<'_> {
                 "{on_host}, which is in force before the broker serves; or unseal the broker, and repeat the command"
             ));
         }
-        if failure.is_in_doubt() {
+        if failure.is_in_doubt() || failure.code() == code::RESPONSE_INVALID.as_str() {
             let why = format!(
                 "{}: `{subject}` may be contained, and no id of an incident was received",
                 failure.why()
@@ -108,6 +108,14 @@ mod tests {
         ] {
             assert!(failure.fix().contains(part), "{part}: {}", failure.fix());
         }
+    }
+
+    #[test]
+    fn order_with_an_unreadable_response_names_the_doubt_too() {
+        let subject: SubjectName = "agent/bot".parse().unwrap();
+        let failure = command(&subject).without_answer(CommandFailure::new(code::RESPONSE_INVALID));
+        assert!(failure.why().contains("`agent/bot` may be contained"), "{}", failure.why());
+        assert!(failure.fix().contains("`keyward incident list --open`"), "{}", failure.fix());
     }
 
     #[test]

@@ -110,7 +110,8 @@ async fn an_agent_asks_for_an_approval_with_parameters() {
 async fn parameters_are_compared_with_those_of_earlier_tokens() {
     // Given an agent with tokens for small refunds to one account, before a policy demands an approval
     let broker = broker_with(REFUNDS).await;
-    applied(&broker, "[[agent]]\nname = \"r\"\nroles = [\"refunder\"]\n").await;
+    let text = "[[agent]]\nname = \"r\"\nroles = [\"refunder\"]\nperson = \"dev@corp.example\"\n";
+    applied(&broker, text).await;
     let agent = broker.agent("r", &[]).await;
     for amount in [20, 100] {
         assert_eq!(ask(&agent, &refund(amount), &[]).await.status, 200);
