@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::console::CommandFailure;
 use crate::http::listener::{self, CredentialWatch, ListenerConditions, ListenerState};
 use crate::http::{DetachedHandlers, admin_router, agent_router};
-use crate::jobs::{Announcer, ClockWatcher, LeaseEnder, Rotator, Snapshots};
+use crate::jobs::{Announcer, ClockWatcher, LeaseEnder, LedgerWatcher, Rotator, Snapshots};
 use crate::keyring::Keyring;
 use crate::pki::tls::{Gate, ServerTls, TlsIdentity};
 use crate::revocation::Subject;
@@ -182,6 +182,7 @@ impl OpenedBroker<'_> {
             let _entered = runtimes.jobs.handle().enter();
             jobs = at_work(&upkeep, &rotator, &ender, &snapshots, &clock_watcher, &stopped);
             jobs.push(tokio::spawn(Arc::clone(&announcer).work(stopped.clone())));
+            jobs.push(tokio::spawn(LedgerWatcher::new(of()).work(stopped.clone())));
         }
         tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
         Ok(RunningBroker {

@@ -162,6 +162,8 @@ pub const DENIALS_UNRECORDED_MAX: usize = 4096;
 pub const BATCH_ENTRIES_MAX: usize = 1024;
 /// Maximum number of attempts to commit a group of entries again after the log has dropped it.
 pub const LOG_RETRIES_MAX: u32 = 5;
+/// Maximum number of reads of entries that other brokers have committed, before a group of entries.
+pub const CATCH_UP_READS_MAX: u32 = 64;
 /// Maximum number of servers of the ledger's database.
 pub const DATABASE_HOSTS_MAX: usize = 8;
 /// Size from which a group commit accepts no further entry, in bytes.

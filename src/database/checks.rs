@@ -1,4 +1,4 @@
-//! What a broker requires of the database before it starts.
+//! What a broker requires of the database: before it starts, in each new session, and from time to time.
 
 use tokio_postgres::SimpleQueryRow;
 
@@ -27,27 +27,69 @@ const FACTS: &str = "WITH reachable AS (SELECT * FROM pg_roles WHERE pg_has_role
        OR EXISTS (SELECT FROM pg_database WHERE datname = current_database() AND pg_has_role(datdba, 'MEMBER')), \
      pg_has_role('pg_read_all_stats', 'USAGE'), \
      (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')), \
-     current_setting('synchronous_standby_names'), current_setting('fsync')";
+     current_setting('synchronous_standby_names'), current_setting('fsync'), \
+     greatest(coalesce(substring(current_setting('synchronous_standby_names') from '([0-9]+) *[(]')::integer, 1), 1), \
+     current_setting('synchronous_commit')";
+
+/// When the database is checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum CheckedAt {
+    /// Before the broker writes.
+    Start,
+    /// While it writes. A COMMIT waits for a standby that is away, so nothing is refused for it.
+    Running,
+}
+
+/// What was found at a database that can be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Findings {
+    /// How many standbys are not connected of those that a COMMIT waits for. Without replication, one is missing.
+    pub(super) standbys_missing: u32,
+    is_replicated: bool,
+    syncs: bool,
+}
+
+impl Findings {
+    /// Warns of what an operator should know and was not the same `before`.
+    pub(super) fn warn_after(self, before: Option<Self>) {
+        let is_new = |same: fn(Self) -> bool| same(self) && !before.is_some_and(same);
+        if is_new(|found| !found.syncs) {
+            tracing::warn!(
+                "the database server runs with `fsync = off`: a power cut there can lose acknowledged entries"
+            );
+        }
+        if is_new(|found| !found.is_replicated) {
+            tracing::warn!(
+                "the database is not replicated: the loss of its server loses acknowledged entries"
+            );
+        }
+        if is_new(|found| found.is_replicated && found.standbys_missing > 0) {
+            tracing::warn!(
+                missing = self.standbys_missing,
+                "synchronous standbys of the database are not connected: entries wait until they are"
+            );
+        }
+        if self.standbys_missing == 0 && before.is_some_and(|before| before.standbys_missing > 0) {
+            tracing::info!("all synchronous standbys that entries wait for are connected");
+        }
+    }
+}
 
 /// Checks version, rights and replication.
 ///
 /// # Errors
-/// [`DatabaseFault`]: the broker must not start.
-pub(super) async fn check(session: &mut Session, replication: Replication) -> Result<(), DatabaseFault> {
+/// [`DatabaseFault`]: the broker must not write.
+pub(super) async fn check(
+    session: &mut Session,
+    replication: Replication,
+    at: CheckedAt,
+) -> Result<Findings, DatabaseFault> {
     let rows = session.send(FACTS).await?;
     let facts = rows.last().and_then(Facts::read);
     let facts =
         facts.ok_or_else(|| DatabaseFault::Unusable("the database does not tell its settings".to_owned()))?;
-    facts.judge(replication).map_err(|why| DatabaseFault::Unusable(why.to_owned()))?;
-    if !facts.syncs {
-        tracing::warn!(
-            "the database server runs with `fsync = off`: a power cut there can lose acknowledged entries"
-        );
-    }
-    if facts.standby_names.is_empty() {
-        tracing::warn!("the database is not replicated: the loss of its server loses acknowledged entries");
-    }
-    Ok(())
+    facts.judge(replication, at).map_err(|why| DatabaseFault::Unusable(why.to_owned()))?;
+    Ok(facts.findings())
 }
 
 /// What a database without synchronous standbys is refused with.
@@ -73,6 +115,9 @@ struct Facts {
     standbys: u32,
     standby_names: String,
     syncs: bool,
+    /// How many standbys a COMMIT waits for, if it waits for any.
+    standbys_needed: u32,
+    waits: bool,
 }
 
 impl Facts {
@@ -87,10 +132,12 @@ impl Facts {
             standbys: text(5)?.parse().ok()?,
             standby_names: text(6)?.to_owned(),
             syncs: text(7)? == "on",
+            standbys_needed: text(8)?.parse().ok()?,
+            waits: text(9)? == "on",
         })
     }
 
-    fn judge(&self, replication: Replication) -> Result<(), &'static str> {
+    fn judge(&self, replication: Replication, at: CheckedAt) -> Result<(), &'static str> {
         if self.version < VERSION_MIN {
             return Err("the database server is older than PostgreSQL 15: upgrade it");
         }
@@ -104,6 +151,12 @@ impl Facts {
         if !self.has_rights {
             return Err("the broker's role lacks rights to the ledger: run `keyward ledger prepare`");
         }
+        if !self.waits {
+            return Err(
+                "the database does not keep the session's `synchronous_commit = on`: connect with the server itself, without a \
+                 pooler in between",
+            );
+        }
         if replication == Replication::Optional {
             return Ok(());
         }
@@ -115,13 +168,20 @@ impl Facts {
                 "the broker's role cannot see the standbys: as a superuser, `GRANT pg_monitor TO` the role",
             );
         }
-        if self.standbys == 0 {
+        if at == CheckedAt::Start && self.standbys < self.standbys_needed {
             return Err(
-                "no synchronous standby is connected to the database server: start one of those that \
-                 `synchronous_standby_names` names",
+                "fewer synchronous standbys are connected to the database server than `synchronous_standby_names` requires: \
+                 start those that it names",
             );
         }
         Ok(())
+    }
+
+    fn findings(&self) -> Findings {
+        let is_replicated = !self.standby_names.is_empty();
+        let connected = if is_replicated { self.standbys } else { 0 };
+        let standbys_missing = self.standbys_needed.saturating_sub(connected);
+        Findings { standbys_missing, is_replicated, syncs: self.syncs }
     }
 }
 
@@ -140,11 +200,13 @@ mod tests {
             standbys: 1,
             standby_names: "ANY 1 (a, b)".to_owned(),
             syncs: true,
+            standbys_needed: 1,
+            waits: true,
         };
-        assert_eq!(good.judge(Replication::Required), Ok(()));
+        assert_eq!(good.judge(Replication::Required, CheckedAt::Start), Ok(()));
         let single =
             Facts { sees_standbys: false, standbys: 0, standby_names: String::new(), ..good.clone() };
-        assert_eq!(single.judge(Replication::Optional), Ok(()));
+        assert_eq!(single.judge(Replication::Optional, CheckedAt::Start), Ok(()));
         for (bad, named) in [
             (Facts { version: 14, ..good.clone() }, "older than PostgreSQL 15"),
             (Facts { is_powerful: true, ..good.clone() }, "can change or remove"),
@@ -152,10 +214,35 @@ mod tests {
             (Facts { has_rights: false, ..good.clone() }, "lacks rights"),
             (Facts { standby_names: String::new(), ..good.clone() }, "not replicated"),
             (Facts { sees_standbys: false, ..good.clone() }, "cannot see"),
-            (Facts { standbys: 0, ..good.clone() }, "no synchronous standby"),
+            (Facts { standbys: 0, ..good.clone() }, "fewer synchronous standbys"),
+            (Facts { standbys_needed: 2, ..good.clone() }, "fewer synchronous standbys"),
+            (Facts { waits: false, ..good.clone() }, "synchronous_commit"),
         ] {
-            let why = bad.judge(Replication::Required).unwrap_err();
+            let why = bad.judge(Replication::Required, CheckedAt::Start).unwrap_err();
             assert!(why.contains(named), "{why}");
+            let refused_later = bad.judge(Replication::Required, CheckedAt::Running).is_err();
+            assert_eq!(refused_later, !named.starts_with("fewer"), "{named}: a COMMIT waits by itself");
+        }
+    }
+
+    #[test]
+    fn standbys_are_missing_that_a_commit_waits_for() {
+        let facts = |standbys, names: &str| Facts {
+            version: 15,
+            is_powerful: false,
+            has_rights: true,
+            has_excess: false,
+            sees_standbys: true,
+            standbys,
+            standby_names: names.to_owned(),
+            syncs: true,
+            standbys_needed: 2,
+            waits: true,
+        };
+        for (standbys, names, missing) in
+            [(2, "ANY 2 (a, b, c)", 0), (3, "*", 0), (1, "FIRST 2 (a, b)", 1), (9, "", 2)]
+        {
+            assert_eq!(facts(standbys, names).findings().standbys_missing, missing, "{names}");
         }
     }
 }

@@ -25,6 +25,34 @@ pub(super) struct Claim {
     pub(super) claimant: Claimant,
 }
 
+/// Names all writers of a ledger that is shared. The salt of a writer session is random, and never this.
+const SHARED: [u8; 32] = [0xFF; 32];
+
+impl Claim {
+    /// Whether others write too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.purpose == LogUse::Share
+    }
+
+    /// What the head row names while this writer may write.
+    pub(super) fn mark(&self) -> [u8; 32] {
+        if self.is_shared() { SHARED } else { self.writer }
+    }
+
+    /// Whether the ledger with this head may be claimed so: it has either one writer at a time, or shares.
+    pub(super) fn check_sharing(&self, head: &HeadRow) -> Result<(), DatabaseFault> {
+        let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
+        let is_shared = head.newest.seq > 0 && head.writer == Some(SHARED);
+        if self.is_shared() && !is_shared && head.newest.seq > 0 {
+            return unusable("the ledger in the database belongs to one broker");
+        }
+        if is_shared && !self.is_shared() && self.purpose != LogUse::Look {
+            return unusable("several brokers write to the ledger in the database");
+        }
+        Ok(())
+    }
+}
+
 /// The result of a claim.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ClaimOutcome {

@@ -54,7 +54,7 @@ impl DatabaseEntries {
     /// Reads the entries.
     #[must_use]
     pub fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(PostgresReader(Arc::clone(&self.reading)))
+        Arc::new(PostgresReader { reading: Arc::clone(&self.reading), standbys_missing: Arc::default() })
     }
 }
 

@@ -8,6 +8,8 @@ pub enum LogUse {
     Serve,
     /// A broker in read-only mode, which claims nothing.
     Look,
+    /// One of several writers, each from a data directory of its own. No configuration leads to it.
+    Share,
     /// A move to the database, which continues what an earlier one left.
     TakeBack,
     /// A move to files: after a close nothing is continued here.
@@ -67,14 +69,14 @@ impl LogUse {
     /// The state while a claim lasts, after `state` was found, with so many entries; why there is no claim otherwise.
     pub(super) fn begins_with(self, state: HeadState, entries: u64) -> Result<HeadState, &'static str> {
         match (self, state) {
-            (Self::Serve | Self::Look | Self::MoveAway, HeadState::Here) => Ok(HeadState::Here),
+            (Self::Serve | Self::Look | Self::Share | Self::MoveAway, HeadState::Here) => Ok(HeadState::Here),
             // The move was complete, and only the data directory does not say so yet.
             (Self::MoveAway, HeadState::InFiles) => Ok(HeadState::InFiles),
-            (Self::Serve | Self::Look, HeadState::InFiles) => Err(
+            (Self::Serve | Self::Look | Self::Share, HeadState::InFiles) => Err(
                 "the ledger was moved from the database to files: set `engine = \"files\"` in `[ledger]`, or move it back by \
                  `keyward ledger move --to postgresql`",
             ),
-            (Self::Serve | Self::Look | Self::MoveAway, HeadState::Arriving) => Err(
+            (Self::Serve | Self::Look | Self::Share | Self::MoveAway, HeadState::Arriving) => Err(
                 "a move of the ledger to the database was interrupted: repeat `keyward ledger move --to postgresql`",
             ),
             // The move was complete, and only the files were not put aside yet.
@@ -86,7 +88,7 @@ impl LogUse {
     /// The state after a close in good order.
     pub(super) const fn ends_with(self) -> HeadState {
         match self {
-            Self::Serve | Self::Look | Self::TakeBack => HeadState::Here,
+            Self::Serve | Self::Look | Self::Share | Self::TakeBack => HeadState::Here,
             Self::MoveAway => HeadState::InFiles,
         }
     }

@@ -1,32 +1,35 @@
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use super::claim::{Claim, ClaimOutcome};
 use super::fault::DatabaseFault;
 use super::head::EntryMark;
 use super::log_use::{Claimant, LogUse};
 use super::reader::{HOLDER, PostgresReader, READ_OF_COMMAND, READ_OF_REQUEST, Reading, entry_of};
-use super::rows::{BatchRows, EntryRow};
+use super::rows::{BatchRows, EntryRow, HELD_BYTES_MAX};
 use super::stall::told;
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
 use super::worker::Worker;
 use super::writer::Writer;
-use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, DELTA_BYTES_MAX};
+use crate::base::limits::BATCH_ENTRIES_MAX;
 use crate::crypto::Digest;
 use crate::ledger::{
-    BatchId, BatchNeed, Entry, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError, Replay,
-    VerifyError,
+    BatchId, BatchNeed, Begun, Entry, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError,
+    Replay, VerifyError,
 };
 
 /// A log in PostgreSQL: one row for each entry, and a row for the head, whose lock orders the batches.
 ///
 /// An acknowledged entry is on the disk of the primary and of a synchronous standby, if the database has any. One broker
-/// at a time may write.
+/// at a time may write, or several that share the ledger ([`LogUse::Share`]).
 #[derive(Debug)]
 pub struct PostgresLog {
     writer: Worker<Writer>,
     reader: Arc<Worker<Reading>>,
+    /// As the newest check has found them.
+    standbys_missing: Arc<AtomicU32>,
     purpose: LogUse,
     claimant: Claimant,
     is_claimed: bool,
@@ -40,13 +43,15 @@ impl PostgresLog {
     /// The system gives no thread.
     pub fn new(target: DatabaseTarget, purpose: LogUse, claimant: Claimant) -> io::Result<Self> {
         let limit = match purpose {
-            LogUse::Serve | LogUse::Look => READ_OF_REQUEST,
+            LogUse::Serve | LogUse::Look | LogUse::Share => READ_OF_REQUEST,
             LogUse::TakeBack | LogUse::MoveAway => READ_OF_COMMAND,
         };
         let reader = Worker::start("ledger-reads", Reading::new(target.clone(), limit))?;
-        let writer = Worker::start("ledger-writes", Writer::new(target))?;
+        let standbys_missing = Arc::new(AtomicU32::new(0));
+        let writer = Writer::new(target, Arc::clone(&standbys_missing));
+        let writer = Worker::start("ledger-writes", writer)?;
         let reader = Arc::new(reader);
-        Ok(Self { writer, reader, purpose, claimant, is_claimed: false, is_closed: false })
+        Ok(Self { writer, reader, standbys_missing, purpose, claimant, is_claimed: false, is_closed: false })
     }
 
     /// Whether a close in good order is durable, at the standbys too.
@@ -130,17 +135,18 @@ impl Log for PostgresLog {
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(PostgresReader(Arc::clone(&self.reader)))
+        let reading = Arc::clone(&self.reader);
+        Arc::new(PostgresReader { reading, standbys_missing: Arc::clone(&self.standbys_missing) })
     }
 
-    /// Nobody else writes, so there is never an entry of others.
-    fn begin(&mut self, _after: u64, _need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
+    /// The writer knows which entry the ledger has taken in last. Unless the ledger is shared, nobody else writes, and
+    /// there is never an entry of others.
+    fn begin(&mut self, _after: u64, _need: BatchNeed) -> Result<Begun, LogFailure> {
         if !self.is_claimed {
             return Err(LogFailure::Failing(NOT_CLAIMED.to_owned()));
         }
         let begun = self.writer.ask(|runtime, writer| runtime.block_on(told(writer.begin())));
-        begun.unwrap_or_else(gone)?;
-        Ok(Vec::new())
+        Ok(begun.unwrap_or_else(gone)?)
     }
 
     fn release(&mut self) {
@@ -156,14 +162,9 @@ impl Log for PostgresLog {
     }
 
     fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogFailure> {
-        let first = batch.first_seq;
-        let found = self.writer.ask(move |runtime, writer| runtime.block_on(writer.look_up(first)));
-        let Some(row) = found.unwrap_or_else(gone)? else { return Ok(false) };
-        match entry_of(&row, first) {
-            Ok(entry) if batch.is(&entry) => Ok(true),
-            Ok(_) => Err(LogFailure::Stopped("another batch stands in its place".to_owned())),
-            Err(what) => Err(LogFailure::Stopped(what.to_owned())),
-        }
+        let batch = batch.clone();
+        let found = self.writer.ask(move |runtime, writer| runtime.block_on(writer.look_up(&batch)));
+        Ok(found.unwrap_or_else(gone)?)
     }
 
     fn idle(&mut self, _after: u64) -> Result<Vec<Entry>, LogFailure> {
@@ -171,8 +172,7 @@ impl Log for PostgresLog {
             return Ok(Vec::new());
         }
         let probed = self.writer.ask(|runtime, writer| runtime.block_on(told(writer.probe())));
-        probed.unwrap_or_else(gone)?;
-        Ok(Vec::new())
+        Ok(probed.unwrap_or_else(gone)?)
     }
 
     /// On a full disk of the server, revocations are refused too.
@@ -190,10 +190,6 @@ impl Log for PostgresLog {
         }
     }
 }
-
-/// Most bytes of one group commit: it accepts no further entry from `BATCH_BYTES_MAX` on, and an entry has an event, its
-/// keys and links beside its state change.
-const HELD_BYTES_MAX: usize = BATCH_BYTES_MAX + 2 * DELTA_BYTES_MAX;
 
 const OTHER_HEAD: &str = "the head of the ledger names another entry";
 const NOT_CLAIMED: &str = "the ledger was opened for reading only";

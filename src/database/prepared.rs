@@ -1,4 +1,4 @@
-use super::checks::check;
+use super::checks::{CheckedAt, check};
 use super::fault::DatabaseFault;
 use super::head::HeadRow;
 use super::log_use::HeadState;
@@ -31,7 +31,7 @@ pub fn check_new_database(target: DatabaseTarget) -> Result<(), DatabaseFault> {
 
 async fn is_new(target: &DatabaseTarget) -> Result<(), DatabaseFault> {
     let mut session = Session::open(target).await?;
-    check(&mut session, target.replication).await?;
+    check(&mut session, target.replication, CheckedAt::Start).await?.warn_after(None);
     let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
     if head.newest.seq == 0 && head.state == HeadState::Here {
         return Ok(());

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -79,15 +80,20 @@ const PAGE_GROWTH: i64 = 8;
 
 /// Reads what a [`PostgresLog`](super::PostgresLog) has written.
 #[derive(Debug)]
-pub(super) struct PostgresReader(pub(super) Arc<Worker<Reading>>);
+pub(super) struct PostgresReader {
+    pub(super) reading: Arc<Worker<Reading>>,
+    /// As the newest check of the writer has found them.
+    pub(super) standbys_missing: Arc<AtomicU32>,
+}
 
 impl LogReader for PostgresReader {
     fn each(&self, from: u64, through: u64, take: &mut TakeStored<'_>) -> Result<(), ReadError> {
         let (mut next, mut most) = (from, FIRST_PAGE_ENTRIES);
         while next <= through {
             let (first, fetched) = (next, most);
-            let asked =
-                self.0.ask(move |runtime, reading| runtime.block_on(reading.page(first, through, fetched)));
+            let asked = self
+                .reading
+                .ask(move |runtime, reading| runtime.block_on(reading.page(first, through, fetched)));
             most = most.saturating_mul(PAGE_GROWTH).min(PAGE_ENTRIES);
             let rows = asked.unwrap_or(Err(DatabaseFault::Lost));
             let rows = rows.map_err(|fault| ReadError::Io(fault.to_string()))?;
@@ -111,6 +117,10 @@ impl LogReader for PostgresReader {
 
     fn holder(&self, _seq: u64) -> String {
         HOLDER.to_owned()
+    }
+
+    fn standbys_missing(&self) -> u32 {
+        self.standbys_missing.load(Ordering::Relaxed)
     }
 }
 

@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::fault::DatabaseFault;
 use super::session::{Parameter, Session};
+use crate::base::limits::{BATCH_BYTES_MAX, DELTA_BYTES_MAX};
 use crate::ledger::Entry;
 
 /// The stored entry of a row.
@@ -34,6 +35,10 @@ impl BatchRows {
 const PAGE_BYTES: i64 = 4 * 1024 * 1024;
 /// Most entries of a page.
 pub(super) const PAGE_ENTRIES: i64 = 4096;
+
+/// Most bytes of one group commit: it accepts no further entry from `BATCH_BYTES_MAX` on, and an entry has an event, its
+/// keys and links beside its state change.
+pub(super) const HELD_BYTES_MAX: usize = BATCH_BYTES_MAX + 2 * DELTA_BYTES_MAX;
 
 /// The entry that makes a page full is still on it, so that every page has one.
 const PAGE: &str = "SELECT seq, entry FROM (SELECT seq, entry, sum(length(entry)) OVER (ORDER BY seq) - length(entry) AS before \

@@ -10,6 +10,8 @@ pub(super) enum Trouble {
     Full,
     /// The COMMIT of a batch has an unknown outcome.
     Unknown,
+    /// Acknowledged entries are gone, so this writer must not write any more.
+    Lost(String),
     /// This writer must not write any more.
     Stop(String),
 }
@@ -26,6 +28,7 @@ impl From<Trouble> for LogFailure {
             Trouble::Again(fault) => Self::Failing(fault.to_string()),
             Trouble::Full => Self::NoSpace,
             Trouble::Unknown => Self::Unknown,
+            Trouble::Lost(why) => Self::EntriesLost(why),
             Trouble::Stop(why) => Self::Stopped(why),
         }
     }

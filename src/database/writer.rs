@@ -1,25 +1,31 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 
 use super::backend::Backend;
-use super::checks::{NOT_REPLICATED, check, is_replicated};
+use super::checks::{CheckedAt, Findings, NOT_REPLICATED, check, is_replicated};
 use super::claim::{Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
+use super::locks::{lock, lock_head};
 use super::log_use::LogUse;
+use super::others::{is_first_of, read_others};
 use super::rows::{BatchRows, EntryRow, PAGE_ENTRIES, page, row_number};
 use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
+use crate::base::Stopwatch;
 use crate::base::encoding::hex;
-use crate::base::{LedgerId, Stopwatch};
+use crate::base::limits::PROBE_EVERY_S;
 use crate::config::Replication;
-use crate::ledger::Closing;
+use crate::ledger::{BatchId, Begun, Closing, Entry};
 
 /// The writer's side of the database. One writer session may write at a time: the head row names it, so that one which
-/// was paused or cut off while another broker took over writes nothing any more.
+/// was paused or cut off while another broker took over writes nothing any more. If the ledger is shared, the lock of the
+/// head row orders the batches of all writers, and each reads the entries of the others before it writes.
 pub(super) struct Writer {
     target: DatabaseTarget,
     session: Option<Session>,
@@ -29,6 +35,13 @@ pub(super) struct Writer {
     closing: Closing,
     /// The newest entry that this writer knows of. The head never goes back behind it.
     seen: EntryMark,
+    /// The last entry of the batch whose outcome is unknown.
+    in_doubt: Option<EntryMark>,
+    /// The newest findings of the checks.
+    found: Option<Findings>,
+    standbys_missing: Arc<AtomicU32>,
+    /// Since the newest check.
+    checked: Stopwatch,
 }
 
 /// How long a start waits for the session of a broker that has just ended.
@@ -37,10 +50,10 @@ const CLAIM_EVERY: Duration = Duration::from_millis(100);
 /// First and longest pause between two attempts to look up a batch, each of which logs in anew; it doubles.
 const LOOK_UP_FIRST: Duration = Duration::from_millis(200);
 const LOOK_UP_LONGEST: Duration = Duration::from_secs(2);
+/// How often the checks of the start are repeated.
+const CHECK_EVERY: Duration = Duration::from_secs(PROBE_EVERY_S);
 /// Longest wait of a broker's close.
 const CLOSE: Duration = Duration::from_secs(5);
-
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// A write that changes nothing: once it is acknowledged, the standbys have all that was there before it.
 const CONFIRM: &str = "UPDATE keyward.head SET confirmations = confirmations + 1";
@@ -51,9 +64,21 @@ const INSERT: &str = "WITH moved AS (UPDATE keyward.head SET seq = $3, node = $4
      SELECT added.seq, added.entry FROM moved, unnest($1, $2) AS added (seq, entry)";
 
 impl Writer {
-    pub(super) fn new(target: DatabaseTarget) -> Self {
+    pub(super) fn new(target: DatabaseTarget, standbys_missing: Arc<AtomicU32>) -> Self {
         let closing = Closing::default();
-        Self { target, session: None, claim: None, holder: None, closing, seen: EntryMark::NONE }
+        let (seen, checked) = (EntryMark::NONE, Stopwatch::start());
+        Self {
+            target,
+            session: None,
+            claim: None,
+            holder: None,
+            closing,
+            seen,
+            in_doubt: None,
+            found: None,
+            standbys_missing,
+            checked,
+        }
     }
 
     /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
@@ -65,39 +90,55 @@ impl Writer {
         closing: Closing,
     ) -> Result<ClaimOutcome, DatabaseFault> {
         self.closing = closing;
-        let unusable = |why: &str| Err(DatabaseFault::Unusable(why.to_owned()));
         let mut session = Session::open(&self.target).await?;
-        check(&mut session, self.target.replication).await?;
+        self.check(&mut session, CheckedAt::Start).await?;
         let head = HeadRow::read(&session.send(HeadRow::SELECT).await?)?;
+        claim.check_sharing(&head)?;
         if claim.purpose == LogUse::Look || !claim.claimant.may_claim(head.claimed_by()) {
             return self.look(session, claim).await;
         }
-        let waited = Stopwatch::start();
-        while !lock(&mut session, claim.ledger).await? {
-            if waited.elapsed() > CLAIM {
-                return unusable(
-                    "another broker uses the ledger in the database: stop it first; if no other broker runs, a commit of a \
-                     broker that has ended still waits for a standby: check the standbys, and try again",
-                );
-            }
-            sleep(CLAIM_EVERY).await;
+        if !claim.is_shared() {
+            self.lock_for(&mut session, claim).await?;
         }
-        self.holder = Some(session.backend());
         let head = lock_head(&mut session).await?;
+        claim.check_sharing(&head)?;
         if !claim.claimant.may_claim(head.claimed_by()) {
-            return unusable("another broker has claimed the ledger in the database: stop one of the two");
+            return Err(DatabaseFault::Unusable(
+                "another broker has claimed the ledger in the database: stop one of the two".to_owned(),
+            ));
         }
         let state = state_for(claim, &head)?.number();
-        let (ledger, writer) = (hex(claim.ledger.as_bytes()), hex(&claim.writer));
-        let owner = hex(&claim.claimant.lock.to_be_bytes());
+        let (ledger, writer) = (hex(claim.ledger.as_bytes()), hex(&claim.mark()));
+        let owner = if claim.is_shared() {
+            "NULL".to_owned()
+        } else {
+            format!("decode('{}', 'hex')", hex(&claim.claimant.lock.to_be_bytes()))
+        };
         let claimed = format!(
             "UPDATE keyward.head SET ledger = decode('{ledger}', 'hex'), writer = decode('{writer}', 'hex'), \
-             owner = decode('{owner}', 'hex'), state = {state}"
+             owner = {owner}, state = {state}"
         );
         session.send(&claimed).await?;
         confirm(&mut session, &self.target, &self.closing).await?;
         (self.session, self.claim, self.seen) = (Some(session), Some(claim), head.newest);
         Ok(ClaimOutcome::Claimed)
+    }
+
+    /// Takes the lock of the ledger, once the session of a broker that has just ended is gone.
+    async fn lock_for(&mut self, session: &mut Session, claim: Claim) -> Result<(), DatabaseFault> {
+        let waited = Stopwatch::start();
+        while !lock(session, claim.ledger).await? {
+            if waited.elapsed() > CLAIM {
+                return Err(DatabaseFault::Unusable(
+                    "another broker uses the ledger in the database: stop it first; if no other broker runs, a commit of a \
+                     broker that has ended still waits for a standby: check the standbys, and try again"
+                        .to_owned(),
+                ));
+            }
+            sleep(CLAIM_EVERY).await;
+        }
+        self.holder = Some(session.backend());
+        Ok(())
     }
 
     /// Opens the ledger for reading. Entries that no standby has could be lost in a failover, so they are not shown.
@@ -120,6 +161,15 @@ impl Writer {
         Ok(ClaimOutcome::ReadOnly)
     }
 
+    /// Checks what the broker requires of the database. Warnings are repeated only when they are new.
+    async fn check(&mut self, session: &mut Session, at: CheckedAt) -> Result<(), DatabaseFault> {
+        let found = check(session, self.target.replication, at).await?;
+        found.warn_after(self.found);
+        self.standbys_missing.store(found.standbys_missing, Ordering::Relaxed);
+        (self.found, self.checked) = (Some(found), Stopwatch::start());
+        Ok(())
+    }
+
     /// The newest entry.
     pub(super) const fn seen(&self) -> EntryMark {
         self.seen
@@ -130,8 +180,8 @@ impl Writer {
         page(self.session.as_mut().ok_or(DatabaseFault::Lost)?, from, through, PAGE_ENTRIES).await
     }
 
-    /// Locks the head for a batch.
-    pub(super) async fn begin(&mut self) -> Result<(), Trouble> {
+    /// Locks the head for a batch, and reads the entries of others before it.
+    pub(super) async fn begin(&mut self) -> Result<Begun, Trouble> {
         // The server may have ended a session that was not used for a while: once, that is no trouble.
         let was_open = self.session.as_ref().is_some_and(Session::is_usable);
         let begun = self.try_begin().await;
@@ -142,15 +192,41 @@ impl Writer {
         begun
     }
 
-    async fn try_begin(&mut self) -> Result<(), Trouble> {
+    async fn try_begin(&mut self) -> Result<Begun, Trouble> {
+        self.check_if_due().await?;
         let head = lock_head(self.session().await?).await?;
-        let checked = self.check_head(&head).and_then(|()| {
-            if head.newest == self.seen { Ok(()) } else { Err(Trouble::Stop(ANOTHER_WRITER.to_owned())) }
-        });
-        if checked.is_err() {
+        let begun = self.continued_from(&head).await;
+        if !matches!(begun, Ok(Begun::Held(_))) {
             self.release().await;
         }
-        checked
+        begun
+    }
+
+    /// The entries of others up to the head, which this session holds.
+    async fn continued_from(&mut self, head: &HeadRow) -> Result<Begun, Trouble> {
+        self.check_head(head)?;
+        if head.newest == self.seen {
+            return Ok(Begun::Held(Vec::new()));
+        }
+        if !self.claim.is_some_and(|claim| claim.is_shared()) {
+            return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+        }
+        let session = self.session.as_mut().ok_or(Trouble::Again(DatabaseFault::Lost))?;
+        let others = read_others(session, self.target.replication, self.seen, head.newest).await?;
+        self.seen = others.last;
+        let is_all = others.last == head.newest;
+        Ok(if is_all { Begun::Held(others.entries) } else { Begun::Behind(others.entries) })
+    }
+
+    /// Repeats the checks of the start from time to time: settings and rights can change while the broker runs.
+    async fn check_if_due(&mut self) -> Result<(), Trouble> {
+        if self.checked.elapsed() < CHECK_EVERY {
+            return Ok(());
+        }
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        let checked = self.check(&mut session, CheckedAt::Running).await;
+        self.session = Some(session);
+        Ok(checked?)
     }
 
     /// Ends the transaction, and frees the head.
@@ -166,7 +242,8 @@ impl Writer {
         let claim = self.claim.ok_or_else(lost)?;
         let session = self.session.as_mut().filter(|session| session.is_usable()).ok_or_else(lost)?;
         let (seq, before) = (row_number(last.seq), row_number(self.seen.seq));
-        let (node, writer) = (last.node.as_bytes().as_slice(), claim.writer.as_slice());
+        let mark = claim.mark();
+        let (node, writer) = (last.node.as_bytes().as_slice(), mark.as_slice());
         let inserted = session
             .execute(
                 INSERT,
@@ -197,18 +274,21 @@ impl Writer {
                 self.seen = last;
                 Ok(())
             }
-            CommitOutcome::Unknown => Err(Trouble::Unknown),
+            CommitOutcome::Unknown => {
+                self.in_doubt = Some(last);
+                Err(Trouble::Unknown)
+            }
         }
     }
 
-    /// The entry `seq`, with which a batch of unknown outcome begins, if that was committed; otherwise it never will be.
+    /// Whether the batch of unknown outcome was committed; otherwise it never will be.
     ///
     /// The lock of the head proves that no COMMIT of the batch is under way, and the acknowledged write that the server
     /// is the primary, and that a standby has what was looked up.
-    pub(super) async fn look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
+    pub(super) async fn look_up(&mut self, batch: &BatchId) -> Result<bool, Trouble> {
         let (mut has_warned, mut pause) = (false, LOOK_UP_FIRST);
         loop {
-            let done = self.try_look_up(seq).await;
+            let done = self.try_look_up(batch).await;
             let goes_on = matches!(done, Err(Trouble::Again(_) | Trouble::Full));
             if !goes_on || self.closing.has_begun() {
                 return done;
@@ -226,29 +306,47 @@ impl Writer {
         }
     }
 
-    async fn try_look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
+    async fn try_look_up(&mut self, batch: &BatchId) -> Result<bool, Trouble> {
         let head = lock_head(self.session().await?).await?;
         if let Err(trouble) = self.check_head(&head) {
             self.release().await;
             return Err(trouble);
         }
         let (target, closing) = (self.target.clone(), self.closing.clone());
-        let session = self.session().await?;
+        let (session, seq) = (self.session().await?, batch.first_seq);
         let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
         if session.commit(&target, &closing).await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
-        if found.is_none() && head.newest != self.seen {
-            return Err(Trouble::Stop(ANOTHER_WRITER.to_owned()));
+        let in_doubt = self.in_doubt.take();
+        if found.as_ref().is_some_and(|row| is_first_of(row, batch)) {
+            self.seen = in_doubt.unwrap_or(head.newest);
+            return Ok(true);
         }
-        self.seen = head.newest;
-        Ok(found)
+        // Others that share the ledger may have taken its place, and their entries come with the next batch.
+        if self.claim.is_some_and(|claim| claim.is_shared()) || head.newest == self.seen {
+            return Ok(false);
+        }
+        Err(Trouble::Stop(ANOTHER_WRITER.to_owned()))
     }
 
-    /// A write without an entry.
-    pub(super) async fn probe(&mut self) -> Result<(), Trouble> {
-        self.begin().await?;
+    /// A write without an entry, and the entries of others before it.
+    pub(super) async fn probe(&mut self) -> Result<Vec<Entry>, Trouble> {
+        let seen = self.seen;
+        let probed = self.try_probe().await;
+        if probed.is_err() {
+            // What was read of others was not given to the ledger.
+            self.seen = seen;
+        }
+        probed
+    }
+
+    async fn try_probe(&mut self) -> Result<Vec<Entry>, Trouble> {
+        let others = match self.begin().await? {
+            Begun::Held(others) => others,
+            Begun::Behind(others) => return Ok(others),
+        };
         let (target, closing) = (self.target.clone(), self.closing.clone());
         let session = self.session().await?;
         if let Err(fault) = session.send(CONFIRM).await {
@@ -256,7 +354,7 @@ impl Writer {
             return Err(fault.into());
         }
         match session.commit(&target, &closing).await {
-            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::Committed => Ok(others),
             CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
         }
     }
@@ -265,6 +363,9 @@ impl Writer {
     /// does not answer; the end of a move is committed like an entry, because data are put aside after it.
     pub(super) async fn close(&mut self) -> Result<(), DatabaseFault> {
         let Some(claim) = self.claim.take() else { return Ok(()) };
+        if claim.is_shared() {
+            return Ok(());
+        }
         // Without a session, nothing says that the ledger is closed.
         let mut session = self.session.take().ok_or(DatabaseFault::Lost)?;
         let (writer, state) = (hex(&claim.writer), claim.purpose.ends_with().number());
@@ -290,7 +391,10 @@ impl Writer {
             self.session = None;
             let mut session = Session::open(&self.target).await?;
             if let Some(claim) = self.claim {
-                self.lock_again(&mut session, claim).await?;
+                self.check(&mut session, CheckedAt::Running).await?;
+                if !claim.is_shared() {
+                    self.lock_again(&mut session, claim).await?;
+                }
             }
             self.session = Some(session);
         }
@@ -322,7 +426,7 @@ impl Writer {
         let stop = |why: &str| Err(Trouble::Stop(why.to_owned()));
         let claim = self.claim.ok_or(Trouble::Again(DatabaseFault::Lost))?;
         if head.newest.seq < self.seen.seq || (head.newest.seq == self.seen.seq && head.newest != self.seen) {
-            return Err(Trouble::Stop(format!(
+            return Err(Trouble::Lost(format!(
                 "the ledger in the database ends at entry {}, and does not continue entry {}, which the broker has \
                  acknowledged: entries are lost",
                 head.newest.seq, self.seen.seq
@@ -331,7 +435,7 @@ impl Writer {
         if head.ledger != Some(claim.ledger) {
             return stop("the database holds the ledger of another broker");
         }
-        if head.writer != Some(claim.writer) {
+        if head.writer != Some(claim.mark()) {
             return stop(ANOTHER_WRITER);
         }
         if !is_replicated(&head.standbys, self.target.replication) {
@@ -344,21 +448,3 @@ impl Writer {
 const BEYOND_THE_HEAD: &str =
     "the database has an entry after the head of the ledger, which the broker has not written";
 const ANOTHER_WRITER: &str = "another broker has taken over the ledger in the database";
-
-/// Takes the lock that tells a running broker from one that has ended. The session holds it to its end.
-async fn lock(session: &mut Session, ledger: LedgerId) -> Result<bool, DatabaseFault> {
-    let [.., a, b, c, d, e, f, g, h] = *ledger.as_bytes();
-    let key = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
-    let rows = session.send(&format!("SELECT pg_try_advisory_lock({key})")).await?;
-    Ok(rows.last().and_then(|row| row.try_get(0).ok().flatten()) == Some("t"))
-}
-
-/// Begins a transaction that holds the head.
-async fn lock_head(session: &mut Session) -> Result<HeadRow, DatabaseFault> {
-    let locked = session.send(&format!("{BEGIN}; {} FOR UPDATE", HeadRow::SELECT)).await;
-    let head = locked.and_then(|rows| HeadRow::read(&rows));
-    if head.is_err() {
-        session.roll_back().await;
-    }
-    head
-}

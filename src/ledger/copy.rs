@@ -8,7 +8,7 @@ use super::error::{OpenError, ReadError};
 use super::follower::{Follower, TakeInError};
 use super::history::{Head, LedgerHistory};
 use super::keys::DeltaKeys;
-use super::log::{BatchId, BatchNeed, Closing, Log, LogContext, LogFailure, LogReader, ScanFlow};
+use super::log::{BatchId, BatchNeed, Begun, Closing, Log, LogContext, LogFailure, LogReader, ScanFlow};
 use super::replay::Replay;
 use super::tree::Tree;
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, LOG_RETRIES_MAX};
@@ -170,7 +170,11 @@ impl CopyBatch {
         let Some(first) = entries.first() else { return Ok(()) };
         let need = BatchNeed { entries: entries.len() as u64, bytes, space: Space::Usual };
         for _ in 0..=LOG_RETRIES_MAX {
-            log.begin(first.seq.saturating_sub(1), need)?;
+            let begun = log.begin(first.seq.saturating_sub(1), need)?;
+            if !matches!(begun, Begun::Held(others) if others.is_empty()) {
+                log.release();
+                return Err(LogFailure::Stopped("another writer has written to the log".to_owned()));
+            }
             let committed = log.commit(&entries);
             if committed != Err(LogFailure::Unknown) || log.look_up(&BatchId::of(first))? {
                 return committed.or_else(|failure| match failure {

@@ -7,7 +7,7 @@ use super::entry::{Entry, EntryMark};
 use super::error::{OpenError, ReadError, VerifyError};
 use super::history::Head;
 use super::layer::{Layer, Lock};
-use super::log::{BatchId, BatchNeed, Log, LogContext, LogFailure, LogReader, LogReport, TakeStored};
+use super::log::{BatchId, BatchNeed, Begun, Log, LogContext, LogFailure, LogReader, LogReport, TakeStored};
 use super::probe;
 use super::recovery::{Recovered, load, recover, segments, stored};
 use super::replay::Replay;
@@ -146,7 +146,7 @@ impl Log for FileLog {
         Arc::new(FileReader { layer: Arc::clone(&self.layer), catalog: Arc::clone(&self.catalog) })
     }
 
-    fn begin(&mut self, _after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
+    fn begin(&mut self, _after: u64, need: BatchNeed) -> Result<Begun, LogFailure> {
         let bytes = framed_bytes_max(need);
         match need.space {
             Space::Usual => self.make_room(bytes)?,
@@ -156,7 +156,7 @@ impl Log for FileLog {
                 self.has_reserve &= !spent;
             }
         }
-        Ok(Vec::new())
+        Ok(Begun::Held(Vec::new()))
     }
 
     fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure> {

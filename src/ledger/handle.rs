@@ -237,6 +237,25 @@ impl Ledger {
         self.shared.has_reserve()
     }
 
+    /// How many machines are missing that an acknowledged entry should be on.
+    #[must_use]
+    pub fn standbys_missing(&self) -> u32 {
+        self.reader.standbys_missing()
+    }
+
+    /// Resolves once acknowledged entries are known to be gone, with the reason. The ledger has stopped then.
+    pub fn entries_lost(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut lost = self.shared.lost();
+        async move {
+            let told = lost.wait_for(Option::is_some).await.map(|why| why.clone());
+            match told {
+                Ok(Some(why)) => why,
+                // The ledger has ended without.
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
     /// Whether entries can be written, as the newest attempt experienced it.
     #[must_use]
     pub fn write_state(&self) -> WriteState {

@@ -61,6 +61,15 @@ pub struct BatchNeed {
     pub space: Space,
 }
 
+/// What a log answers a writer that wants to commit a batch.
+#[derive(Clone, Debug)]
+pub enum Begun {
+    /// The head is held for the batch. These are all entries that others have committed since.
+    Held(Vec<Entry>),
+    /// Others have committed more than is read while the head is held. These are the next entries, and nothing is held.
+    Behind(Vec<Entry>),
+}
+
 /// Names one attempt to commit a batch: the writer session and the nonce of its first entry, which never come again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BatchId {
@@ -87,7 +96,7 @@ impl BatchId {
 }
 
 /// Why a log did not do what it was asked. Of a batch, the writer refuses the drafts after [`LogFailure::NoSpace`] and
-/// [`LogFailure::Failing`], and continues; the other two leave entries in doubt.
+/// [`LogFailure::Failing`], and continues; the others leave entries in doubt.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum LogFailure {
     /// There is no space; nothing was written. Recovers by itself once there is.
@@ -102,6 +111,9 @@ pub enum LogFailure {
     /// Nothing can be committed until the next start; what was under way may be there then.
     #[error("{0}")]
     Stopped(String),
+    /// The log does not continue the newest entry that the ledger has: acknowledged entries are gone.
+    #[error("{0}")]
+    EntriesLost(String),
 }
 
 /// The report of opening a log.
@@ -129,8 +141,8 @@ pub struct TornTail {
 /// Where entries become durable, from the writer's side. One thread calls it.
 ///
 /// A batch is committed in two steps. [`Log::begin`] takes the head, so that no other writer commits until the batch
-/// has ended, and gives the entries that others have committed; the sequencer takes them in, checks every expectation,
-/// numbers and seals. [`Log::commit`] then makes the batch durable, whole or not at all; or [`Log::release`] ends it.
+/// has ended, and gives the entries that others have committed; the writer takes them in. Only then does the sequencer
+/// check every expectation, number and seal. [`Log::commit`] then makes the batch durable, whole or not at all; or [`Log::release`] ends it.
 pub trait Log: Send + fmt::Debug {
     /// Claims the log for this process.
     ///
@@ -158,12 +170,13 @@ pub trait Log: Send + fmt::Debug {
     /// The readers' side.
     fn reader(&self) -> Arc<dyn LogReader>;
 
-    /// Takes the head for a batch, and gives the entries that others have committed after the entry `after`.
+    /// Takes the head for a batch, and gives the entries that others have committed after the entry `after`: whole group
+    /// commits, which no failover removes.
     ///
     /// # Errors
-    /// [`LogFailure`]; nothing of the batch was written, and the head was not taken. The writer stops after
-    /// [`LogFailure::Unknown`] and [`LogFailure::Stopped`].
-    fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure>;
+    /// [`LogFailure`]; nothing of the batch was written, and the head was not taken. The writer continues only after
+    /// [`LogFailure::NoSpace`] and [`LogFailure::Failing`].
+    fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Begun, LogFailure>;
 
     /// Releases the head without a commit.
     fn release(&mut self) {}
@@ -172,7 +185,7 @@ pub trait Log: Send + fmt::Debug {
     ///
     /// # Errors
     /// [`LogFailure`]. After [`LogFailure::NoSpace`] and [`LogFailure::Failing`], nothing of the batch is there, and
-    /// never will be; the writer stops after [`LogFailure::Stopped`].
+    /// never will be.
     fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure>;
 
     /// Whether the batch with an unknown outcome is there. `false` means that it never will be.
@@ -184,7 +197,7 @@ pub trait Log: Send + fmt::Debug {
     /// Tries the log while nothing is appended, and gives what others have committed after the entry `after`.
     ///
     /// # Errors
-    /// [`LogFailure`]. The writer stops after [`LogFailure::Unknown`] and [`LogFailure::Stopped`].
+    /// [`LogFailure`]. The writer continues only after [`LogFailure::NoSpace`] and [`LogFailure::Failing`].
     fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogFailure>;
 
     /// Ends in good order: nothing comes after the entry `head`, whose node is `node`.
@@ -211,6 +224,11 @@ pub trait LogReader: Send + Sync + fmt::Debug {
 
     /// The container of entry `seq`, e.g. a segment's name.
     fn holder(&self, seq: u64) -> String;
+
+    /// How many machines are missing that an acknowledged entry should be on, as the log has found out last.
+    fn standbys_missing(&self) -> u32 {
+        0
+    }
 }
 
 /// The receiver of stored entries.

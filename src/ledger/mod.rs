@@ -64,8 +64,8 @@ pub use keys::{DeltaKeys, WriterSession};
 pub(crate) use layer::name_durably;
 pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};
 pub use log::{
-    BatchId, BatchNeed, Closing, Log, LogContext, LogFailure, LogReader, LogReport, ScanFlow, TakeStored,
-    TornTail,
+    BatchId, BatchNeed, Begun, Closing, Log, LogContext, LogFailure, LogReader, LogReport, ScanFlow,
+    TakeStored, TornTail,
 };
 pub use options::{Build, Options};
 pub use replay::{CheckedBatch, Replay};

@@ -30,6 +30,17 @@ impl Waiting {
     }
 }
 
+/// Proof that the head of the log is held, and that the state and the sequencer have every entry before it: what is
+/// decided now comes after all of them. It is spent by the batch.
+#[derive(Debug)]
+pub(super) struct CaughtUp(());
+
+impl CaughtUp {
+    pub(super) const fn assertion() -> Self {
+        Self(())
+    }
+}
+
 /// Drafts of one group commit, checked, numbered and sealed.
 pub(super) struct Sequenced {
     pub(super) entries: Vec<Entry>,
@@ -77,7 +88,7 @@ impl Sequencer {
     }
 
     /// Checks expectations in order, each against the state after the drafts before it, then numbers and seals.
-    pub(super) fn sequence(&mut self, batch: Vec<Waiting>) -> Sequenced {
+    pub(super) fn sequence(&mut self, batch: Vec<Waiting>, _: CaughtUp) -> Sequenced {
         let mut succession = self.history.succession();
         let mut time = self.clock.now().max(succession.head().time);
         let first = succession.head().seq.saturating_add(1);

@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use super::attempts::WriteAttempts;
 use super::history::Head;
 use super::tree::Tree;
@@ -15,6 +17,8 @@ pub(super) struct LedgerShared {
     is_read_only: AtomicBool,
     /// `u64::MAX` while it is not known.
     free_bytes: AtomicU64,
+    /// Why acknowledged entries are known to be gone.
+    lost: watch::Sender<Option<String>>,
     pub(super) attempts: WriteAttempts,
     pub(super) syncs: Latency,
 }
@@ -33,6 +37,7 @@ impl LedgerShared {
             has_reserve: AtomicBool::new(false),
             is_read_only: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
+            lost: watch::Sender::new(None),
             attempts: WriteAttempts::default(),
             syncs: Latency::new(),
         }
@@ -64,6 +69,15 @@ impl LedgerShared {
     /// From now on nothing is acknowledged.
     pub(super) fn retire(&self) {
         self.writable.store(false, Ordering::Release);
+    }
+
+    /// Acknowledged entries are gone.
+    pub(super) fn entries_are_lost(&self, why: String) {
+        self.lost.send_replace(Some(why));
+    }
+
+    pub(super) fn lost(&self) -> watch::Receiver<Option<String>> {
+        self.lost.subscribe()
     }
 
     /// Whether probes are written.

@@ -9,12 +9,12 @@ use super::attempts::WriteState;
 use super::draft::Space;
 use super::entry::Entry;
 use super::follower::Follower;
-use super::log::{BatchId, BatchNeed, Log, LogContext, LogFailure};
-use super::sequencer::{Sequenced, Sequencer, Waiting};
+use super::log::{BatchId, BatchNeed, Begun, Log, LogContext, LogFailure};
+use super::sequencer::{CaughtUp, Sequenced, Sequencer, Waiting};
 use super::shared::LedgerShared;
 use crate::base::Stopwatch;
 use crate::base::limits::{
-    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, LEDGER_STALLED_MS, LOG_RETRIES_MAX, PROBE_EVERY_S,
+    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, CATCH_UP_READS_MAX, LEDGER_STALLED_MS, LOG_RETRIES_MAX, PROBE_EVERY_S,
 };
 
 /// What the writer is asked.
@@ -91,13 +91,16 @@ impl LedgerWriter {
         self.attempt(|writer| match writer.log.idle(writer.sequencer.head().seq) {
             Ok(others) => {
                 writer.trouble.no_space = false;
-                writer.take_others(others);
+                if let Err(why) = writer.take_others(&others) {
+                    writer.stop(&why);
+                }
             }
             Err(LogFailure::NoSpace) => writer.trouble.no_space = true,
             Err(LogFailure::Failing(why)) => {
                 tracing::error!(%why, "a probe write to the ledger failed: check the data disk, or the database of the ledger");
                 writer.trouble.failing = true;
             }
+            Err(LogFailure::EntriesLost(why)) => writer.stop_at_loss(&why),
             Err(LogFailure::Stopped(why)) => writer.stop(&why),
             Err(LogFailure::Unknown) => writer.stop("nothing was committed, and the outcome is unknown"),
         });
@@ -135,9 +138,9 @@ impl LedgerWriter {
                 break;
             }
             let Some(begun) = self.begin(batch, need) else { return };
-            (batch, need) = begun;
-            let sequenced = self.sequencer.sequence(batch);
-            let Some(again) = self.commit(sequenced, need) else { return };
+            let (held, needed, caught_up) = begun;
+            let sequenced = self.sequencer.sequence(held, caught_up);
+            let Some(again) = self.commit(sequenced, needed) else { return };
             (batch, need) = again;
         }
         if self.shared.is_writable() {
@@ -150,8 +153,12 @@ impl LedgerWriter {
     /// What there is no space for has been answered.
     ///
     /// Space comes before sealing: without it nothing has been sealed.
-    fn begin(&mut self, mut batch: Vec<Waiting>, mut need: BatchNeed) -> Option<(Vec<Waiting>, BatchNeed)> {
-        let mut begun = self.log.begin(self.sequencer.head().seq, need);
+    fn begin(
+        &mut self,
+        mut batch: Vec<Waiting>,
+        mut need: BatchNeed,
+    ) -> Option<(Vec<Waiting>, BatchNeed, CaughtUp)> {
+        let mut begun = self.catch_up(need);
         if need.space == Space::Usual {
             self.trouble.no_space = matches!(begun, Err(LogFailure::NoSpace));
             if self.trouble.no_space {
@@ -161,24 +168,36 @@ impl LedgerWriter {
                 }
                 batch = urgent;
                 need = need_of(&batch, Space::Reserve);
-                begun = self.log.begin(self.sequencer.head().seq, need);
+                begun = self.catch_up(need);
             }
         }
         self.shared.reserve_is(self.log.has_reserve());
         match begun {
-            Ok(others) => {
-                if self.take_others(others) {
-                    return Some((batch, need));
-                }
-                self.log.release();
-                answer_all(batch, &AppendError::Failed);
-            }
+            Ok(caught_up) => return Some((batch, need, caught_up)),
             Err(error) => {
                 let answer = self.note_failure(&error);
                 answer_all(batch, &answer);
             }
         }
         None
+    }
+
+    /// Takes the head of the log, and takes in every entry before it.
+    fn catch_up(&mut self, need: BatchNeed) -> Result<CaughtUp, LogFailure> {
+        for _ in 0..CATCH_UP_READS_MAX {
+            let (others, is_held) = match self.log.begin(self.sequencer.head().seq, need)? {
+                Begun::Held(others) => (others, true),
+                Begun::Behind(others) => (others, false),
+            };
+            if let Err(why) = self.take_others(&others) {
+                self.log.release();
+                return Err(LogFailure::Stopped(why));
+            }
+            if is_held {
+                return Ok(CaughtUp::assertion());
+            }
+        }
+        Err(LogFailure::Failing("other writers commit faster than this one reads".to_owned()))
     }
 
     /// What callers are told whose drafts were not written. The ledger stops, unless the next attempt may succeed.
@@ -193,6 +212,10 @@ impl LedgerWriter {
                 self.trouble.failing = true;
                 AppendError::Unwritten
             }
+            LogFailure::EntriesLost(why) => {
+                self.stop_at_loss(why);
+                AppendError::Failed
+            }
             LogFailure::Unknown | LogFailure::Stopped(_) => {
                 self.stop(&error.to_string());
                 AppendError::Failed
@@ -200,19 +223,18 @@ impl LedgerWriter {
         }
     }
 
-    /// Takes in what other writers have committed: false when that cannot be, and the ledger has stopped.
-    fn take_others(&mut self, others: Vec<Entry>) -> bool {
+    /// Takes in what other writers have committed; if that cannot be, the reason, and the ledger has to stop.
+    fn take_others(&mut self, others: &[Entry]) -> Result<(), String> {
         if others.is_empty() {
-            return true;
+            return Ok(());
         }
-        for entry in &others {
-            if let Err(why) = self.take_other(entry) {
-                self.stop(&format!("entry {} of another writer cannot be taken in: {why}", entry.seq));
-                return false;
-            }
+        for entry in others {
+            let taken = self.take_other(entry);
+            taken
+                .map_err(|why| format!("entry {} of another writer cannot be taken in: {why}", entry.seq))?;
         }
         self.settle();
-        true
+        Ok(())
     }
 
     fn take_other(&mut self, entry: &Entry) -> Result<(), String> {
@@ -241,6 +263,7 @@ impl LedgerWriter {
                 committed = match self.log.look_up(&id) {
                     Ok(true) => Ok(()),
                     Ok(false) => return Some((self.abandon(batch), need)),
+                    Err(error @ LogFailure::EntriesLost(_)) => Err(error),
                     // It is not the commit that failed so: the batch may be there.
                     Err(error) => Err(LogFailure::Stopped(error.to_string())),
                 };
@@ -258,6 +281,7 @@ impl LedgerWriter {
                     answer_all(self.abandon(batch), &answer);
                     return None;
                 }
+                Err(LogFailure::EntriesLost(why)) => self.stop_at_loss(&why),
                 Err(error) => self.stop(&error.to_string()),
             }
         } else {
@@ -296,6 +320,11 @@ impl LedgerWriter {
     fn settle(&mut self) {
         self.shared.publish(self.sequencer.head(), self.sequencer.tree());
         self.follower.settle(self.sequencer.tree());
+    }
+
+    fn stop_at_loss(&mut self, why: &str) {
+        self.stop(why);
+        self.shared.entries_are_lost(why.to_owned());
     }
 
     fn stop(&mut self, why: &str) {

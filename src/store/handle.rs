@@ -239,6 +239,17 @@ impl<W: StoredState> Store<W> {
         self.ledger.has_reserve()
     }
 
+    /// How many machines are missing that a recorded change should be on.
+    #[must_use]
+    pub fn standbys_missing(&self) -> u32 {
+        self.ledger.standbys_missing()
+    }
+
+    /// Resolves once acknowledged entries are known to be gone, with the reason: nothing is recorded until a restart.
+    pub fn entries_lost(&self) -> impl Future<Output = String> + Send + use<W> {
+        self.ledger.entries_lost()
+    }
+
     /// Whether changes can be recorded, as the newest attempt experienced it.
     #[must_use]
     pub fn write_state(&self) -> WriteState {

@@ -32,6 +32,9 @@ pub enum Alarm {
     DataLossAccepted,
     /// A client presented a token or certificate that this broker signed and its ledger does not contain.
     RollbackSuspected,
+    /// The ledger's database no longer has entries that the broker has acknowledged; the ledger has stopped, so no
+    /// entry says so.
+    EntriesLost,
     /// A revocation is in force in memory only: the data disk did not store its entry in time.
     RevocationUnrecorded,
     /// A pending order was not carried out: its name is wrong, its operator may no longer order it, or the records changed.
@@ -65,6 +68,7 @@ impl Alarm {
         Self::ClockDisagrees,
         Self::DataLossAccepted,
         Self::RollbackSuspected,
+        Self::EntriesLost,
         Self::RevocationUnrecorded,
         Self::PendingOrderFailed,
         Self::MachineChanged,
@@ -91,6 +95,7 @@ impl Alarm {
             Self::ClockDisagrees => "clock_disagrees",
             Self::DataLossAccepted => "data_loss_accepted",
             Self::RollbackSuspected => "rollback_suspected",
+            Self::EntriesLost => "entries_lost",
             Self::RevocationUnrecorded => "revocation_unrecorded",
             Self::PendingOrderFailed => "pending_order_failed",
             Self::MachineChanged => "machine_changed",

@@ -31,8 +31,8 @@ pub struct ReadinessAnswer {
     /// `ok`.
     pub status: FixedText,
     /// `rotations_overdue`, `rotations_dead_letter`, `clock_disagrees`, `disk_space_low`, `disk_slow`,
-    /// `ledger_reserve_missing`, `revocation_unrecorded`, `keys_due`, `frozen`, `rollback_suspected`,
-    /// `pending_order_failed`, `webhook_dead_letters`; only in responses of the admins' listener.
+    /// `ledger_reserve_missing`, `ledger_not_replicated`, `revocation_unrecorded`, `keys_due`, `frozen`,
+    /// `rollback_suspected`, `pending_order_failed`, `webhook_dead_letters`; only in responses of the admins' listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<FixedText>,
 }

@@ -7,7 +7,7 @@ use keyward::base::limits::{APPENDS_WAITING_MAX, DELTA_BYTES_MAX, ENTRY_KEYS_MAX
 use keyward::ledger::{AppendError, Draft, Expectation, Key, Kind, Ledger, OpenError};
 
 use crate::support::ledger_bed::{Bed, HostBed, Recorder, RemoteBed, UnsyncedBed, draft, fill, using, wait};
-use crate::support::ledger_database::DatabaseBed;
+use crate::support::ledger_database::{DatabaseBed, SharedBed};
 
 /// Every promise below holds on every bed.
 macro_rules! on_every_bed {
@@ -23,6 +23,9 @@ macro_rules! on_every_bed {
         }
         mod on_postgresql {
             $(#[test] fn $promise() { super::$promise(&super::DatabaseBed::new()); })*
+        }
+        mod on_postgresql_that_is_shared {
+            $(#[test] fn $promise() { super::$promise(&super::SharedBed(super::DatabaseBed::new())); })*
         }
     };
 }

@@ -7,8 +7,8 @@ use keyward::config::{DatabaseHost, Replication};
 use keyward::database::DatabaseTarget;
 use keyward::ledger::{AppendError, Ledger, OpenError, VerifyError};
 
-use crate::support::ledger_bed::{Bed, Recorder, draft, fill, wait};
-use crate::support::ledger_database::{DatabaseBed, DatabaseSite, Pair};
+use crate::support::ledger_bed::{Bed, Recorder, Taken, draft, fill, wait};
+use crate::support::ledger_database::{DatabaseBed, DatabaseSite, Pair, Trio};
 use crate::support::waiting::wait_until;
 
 pub(crate) fn open(bed: &DatabaseBed) -> (Arc<Ledger>, Recorder) {
@@ -41,19 +41,8 @@ fn a_killed_primary_loses_no_acknowledged_entry() {
     let bed = DatabaseSite::new();
     let ledger = bed.open(target.clone(), Box::new(recorder.clone())).unwrap();
     let acknowledged = std::thread::scope(|scope| {
-        let appending = scope.spawn(|| {
-            let mut acknowledged = Vec::new();
-            // Until well after the promotion; one that is refused was not written.
-            while acknowledged.len() < 400 {
-                let event = format!("e{}", acknowledged.len());
-                match wait(ledger.append(draft(&event, &[7; 100]))) {
-                    Ok(committed) => acknowledged.push((committed.seq(), event)),
-                    Err(AppendError::Unwritten) => std::thread::yield_now(),
-                    Err(error) => panic!("{error}"),
-                }
-            }
-            acknowledged
-        });
+        // Until well after the promotion.
+        let appending = scope.spawn(|| append_through_failures(&ledger, "e", 400));
         wait_until(|| ledger.head().seq >= 100);
         pair.primary.kill();
         pair.standby.promote();
@@ -62,12 +51,57 @@ fn a_killed_primary_loses_no_acknowledged_entry() {
     drop(ledger);
     let again = Recorder::default();
     let ledger = bed.open(target, Box::new(again.clone())).unwrap();
-    let there: Vec<_> = again
-        .taken()
-        .iter()
-        .map(|taken| (taken.seq, String::from_utf8(taken.event.clone()).unwrap()))
-        .collect();
+    let there = events(&again);
     assert_eq!((there, ledger.head().seq), (acknowledged, 400), "each once, in order, and nothing else");
+}
+
+/// The same with two standbys, of which the one that has more takes over: the broker requires replication all along. The
+/// last server alone acknowledges nothing.
+#[test]
+fn a_failover_among_three_servers_loses_no_acknowledged_entry() {
+    let mut servers = Trio::start();
+    let database = servers.pair.new_database();
+    servers.pair.prepare(&database).unwrap();
+    let (site, target, recorder) = (DatabaseSite::new(), servers.broker(&database), Recorder::default());
+    let ledger = site.open(target.clone(), Box::new(recorder.clone())).unwrap();
+    let acknowledged = std::thread::scope(|scope| {
+        let appending = scope.spawn(|| append_through_failures(&ledger, "e", 300));
+        wait_until(|| ledger.head().seq >= 100);
+        servers.fail_over();
+        appending.join().unwrap()
+    });
+    assert_eq!((ledger.head().seq, recorder.taken().len()), (300, 300));
+    servers.fail_over_to_the_last();
+    let waiting = ledger.append(draft("in doubt", b""));
+    servers.third.until_a_commit_waits();
+    ledger.close();
+    assert_eq!(wait(waiting).unwrap_err(), AppendError::Failed);
+    servers.third.waits_for("");
+    let single = DatabaseTarget { replication: Replication::Optional, ..target };
+    let again = Recorder::default();
+    let ledger = site.open(single, Box::new(again.clone())).unwrap();
+    let there = events(&again);
+    assert_eq!(there[..300], acknowledged, "each once, in order, and nothing else");
+    assert!(ledger.head().seq <= 301 && there[300..].iter().all(|(_, event)| event == "in doubt"));
+}
+
+/// Appends so many entries, and repeats those that were refused: they were not written.
+pub(crate) fn append_through_failures(ledger: &Ledger, name: &str, count: usize) -> Vec<(u64, String)> {
+    let mut acknowledged = Vec::new();
+    while acknowledged.len() < count {
+        let event = format!("{name}{}", acknowledged.len());
+        match wait(ledger.append(draft(&event, &[7; 100]))) {
+            Ok(committed) => acknowledged.push((committed.seq(), event)),
+            Err(AppendError::Unwritten) => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    acknowledged
+}
+
+pub(crate) fn events(recorder: &Recorder) -> Vec<(u64, String)> {
+    let event = |taken: &Taken| (taken.seq, String::from_utf8(taken.event.clone()).unwrap());
+    recorder.taken().iter().map(event).collect()
 }
 
 /// The wait of a COMMIT for a standby has no end of its own, and nobody is told that the entry is durable.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use keyward::base::limits::LOG_RETRIES_MAX;
+use keyward::base::limits::{CATCH_UP_READS_MAX, LOG_RETRIES_MAX};
 use keyward::base::{Clock, ClockTrust};
 use keyward::ledger::{AppendError, Draft, Entry, Key, Kind, Ledger, Space, WriteState};
 
@@ -49,6 +49,25 @@ fn a_writer_takes_in_the_entries_of_others_before_it_numbers() {
     fill(&one, 1);
     let third = bed.open(Box::new(Recorder::default())).unwrap();
     assert_eq!((third.head(), third.tree().root()), (one.head(), one.tree().root()));
+}
+
+#[test]
+fn a_writer_that_is_far_behind_reads_so_often_before_a_batch() {
+    let Pair { one, other, seen, bed, .. } = pair();
+    bed.database.read_in_pages(1);
+    let most = u64::from(CATCH_UP_READS_MAX);
+    fill(&one, most);
+    assert_eq!(wait(other.append(draft("at the limit", b""))).unwrap().seq(), most + 1);
+    fill(&one, most + 1);
+    // One entry more: what was read stays, the head is free, and the next attempt has the rest.
+    assert_eq!(wait(other.append(draft("beyond", b""))).unwrap_err(), AppendError::Unwritten);
+    assert_eq!((other.is_writable(), other.head().seq), (true, 2 * most + 1));
+    assert_eq!(wait(other.append(draft("again", b""))).unwrap().seq(), 2 * most + 3);
+    assert_eq!(
+        seen.taken().iter().map(|taken| taken.seq).collect::<Vec<_>>(),
+        (1..=2 * most + 3).collect::<Vec<_>>()
+    );
+    fill(&one, 1);
 }
 
 #[test]

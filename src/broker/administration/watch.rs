@@ -23,6 +23,8 @@ pub enum Warning {
     DiskSlow,
     /// The space that is reserved for revocations is missing.
     LedgerReserveMissing,
+    /// Fewer synchronous standbys of the ledger's database are connected than a commit waits for.
+    LedgerNotReplicated,
     /// A revocation is in force in memory only.
     RevocationUnrecorded,
     /// A key is due for rotation by the next start or by schedule.
@@ -48,6 +50,7 @@ impl Warning {
             Self::DiskSpaceLow => "disk_space_low",
             Self::DiskSlow => "disk_slow",
             Self::LedgerReserveMissing => "ledger_reserve_missing",
+            Self::LedgerNotReplicated => "ledger_not_replicated",
             Self::RevocationUnrecorded => "revocation_unrecorded",
             Self::KeysDue => "keys_due",
             Self::Frozen => "frozen",
@@ -70,6 +73,7 @@ impl Services {
             (Warning::DiskSpaceLow, self.is_disk_space_low()),
             (Warning::DiskSlow, self.is_disk_slow()),
             (Warning::LedgerReserveMissing, !self.state.store.has_reserve()),
+            (Warning::LedgerNotReplicated, self.state.store.standbys_missing() > 0),
             (Warning::RevocationUnrecorded, self.state.store.unrecorded_denials() > 0),
             (Warning::KeysDue, self.keys_due() > 0),
             (Warning::Frozen, self.is_frozen()),
@@ -136,6 +140,7 @@ impl AdminServices {
             incidents_contained,
             index_lag: services.state.store.index_lag(),
             ledger_reserve: services.state.store.has_reserve(),
+            ledger_standbys_missing: u64::from(services.state.store.standbys_missing()),
             revocations_unrecorded: services.state.store.unrecorded_denials(),
             snapshot_seq: services.state.store.snapshot_seq(),
             keys_due: services.keys_due(),

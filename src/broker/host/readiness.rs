@@ -4,6 +4,7 @@ use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::ledger::WriteState;
+use crate::telemetry::Alarm;
 
 impl Services {
     /// Refuses if requests that need an entry cannot be served now, by the result of the newest write or probe.
@@ -40,6 +41,18 @@ impl Services {
     fn is_copy(&self) -> bool {
         let known = self.state.store.read(|world, _| world.keys.custody.location());
         known.is_some_and(|known| self.state.store.lock_mark().is_ok_and(|lock| lock != known.lock))
+    }
+
+    /// Raises an alarm once the ledger no longer has entries that were acknowledged. It has stopped then.
+    pub(crate) async fn raise_when_entries_are_lost(&self) {
+        let why = self.state.store.entries_lost().await;
+        self.notifications.meters.alarms().raise(
+            Alarm::EntriesLost,
+            format_args!(
+                "{why}: the broker records nothing until a restart; make the server primary that has the entries, then restart \
+                 the broker"
+            ),
+        );
     }
 
     /// Whether the newest write took long.

@@ -18,6 +18,7 @@ const CONSTRUCTORS: &[(&str, &[&str])] = &[
     ("AgentPrincipal", &["src/authn/principal.rs agent"]),
     ("Authorised", &["src/policy/right.rs authorise"]),
     ("BoundToken", &["src/authn/presented.rs present"]),
+    ("CaughtUp", &["src/ledger/sequencer.rs assertion"]),
     ("CertifyOperator", &["src/policy/operator.rs on_host"]),
     ("Committed", &["src/ledger/append.rs assertion"]),
     ("Enrol", &["src/policy/enrolment.rs decide_enrolment"]),

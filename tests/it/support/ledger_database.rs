@@ -13,6 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use super::ledger_bed::{Bed, Site};
 use super::postgres::{Postgres, Release};
 use super::unsynced::Disk;
+use super::waiting::wait_until;
 
 /// The passwords of the owner of the schema, and of the broker's role.
 pub(crate) const OWNER_PASSWORD: &str = "the-owners-own";
@@ -82,6 +83,53 @@ impl Pair {
     }
 }
 
+/// A server and two standbys, of which each COMMIT waits for one.
+pub(crate) struct Trio {
+    pub(crate) pair: Pair,
+    pub(crate) third: Postgres,
+}
+
+/// Either of the standbys.
+const ANY_OF_TWO: &str = "ANY 1 (standby, third)";
+
+impl Trio {
+    pub(crate) fn start() -> Self {
+        let pair = Pair::start();
+        let third = pair.primary.join_standby("third");
+        pair.primary.waits_for(ANY_OF_TWO);
+        let both = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'";
+        wait_until(|| pair.primary.sql(both) == "2");
+        Self { pair, third }
+    }
+
+    /// The broker's role at `database`, on whichever server accepts writes.
+    pub(crate) fn broker(&self, database: &str) -> DatabaseTarget {
+        let mut target = self.pair.broker(database);
+        target.hosts.push(DatabaseHost { host: "127.0.0.1".to_owned(), port: self.third.port });
+        target
+    }
+
+    /// Kills the primary. The standby that has more takes over, and the other one follows it.
+    pub(crate) fn fail_over(&mut self) {
+        self.pair.primary.kill();
+        if self.third.received() > self.pair.standby.received() {
+            std::mem::swap(&mut self.pair.standby, &mut self.third);
+        }
+        std::mem::swap(&mut self.pair.primary, &mut self.pair.standby);
+        self.pair.primary.promote();
+        self.third.follow(&self.pair.primary, "third");
+        self.pair.primary.waits_for(ANY_OF_TWO);
+        self.pair.primary.until_replicated();
+    }
+
+    /// Kills the primary, and promotes the only server that is left.
+    pub(crate) fn fail_over_to_the_last(&mut self) {
+        self.pair.primary.kill();
+        self.third.promote();
+        self.third.waits_for(ANY_OF_TWO);
+    }
+}
+
 /// What opens ledgers in databases, apart from these.
 pub(crate) struct DatabaseSite(Site);
 
@@ -140,6 +188,20 @@ impl Bed for DatabaseBed {
 
     fn clock(&self) -> &Arc<ManualClock> {
         &self.site.0.clock
+    }
+}
+
+/// The same as one of several writers.
+pub(crate) struct SharedBed(pub(crate) DatabaseBed);
+
+impl Bed for SharedBed {
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<Ledger>, OpenError> {
+        let DatabaseBed { pair, database, site } = &self.0;
+        site.open_as(pair.broker(database), LogUse::Share, OWNER, follower)
+    }
+
+    fn clock(&self) -> &Arc<ManualClock> {
+        self.0.clock()
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use keyward::crypto::Digest;
 use keyward::ledger::{
-    BatchId, BatchNeed, Entry, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError, ReadError,
-    Replay, ScanFlow, Space, TakeStored, VerifyError,
+    BatchId, BatchNeed, Begun, Entry, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError,
+    ReadError, Replay, ScanFlow, Space, TakeStored, VerifyError,
 };
 
 use super::waiting::LONGEST;
@@ -27,6 +27,8 @@ struct Rows {
     lost: Vec<Vec<u8>>,
     /// The space of each batch that took the head.
     spaces: Vec<Space>,
+    /// So many entries of others are read at once; 0 for all.
+    page: usize,
 }
 
 /// What goes wrong with the next commit.
@@ -61,6 +63,11 @@ impl Database {
     /// The next `count` commits are lost before they are committed.
     pub(crate) fn lose_commits(&self, count: u32) {
         self.0.0.lock().unwrap().losing = count;
+    }
+
+    /// From now on so many entries of others are read at once.
+    pub(crate) fn read_in_pages(&self, entries: usize) {
+        self.0.0.lock().unwrap().page = entries;
     }
 
     /// The rows as they are stored.
@@ -134,7 +141,7 @@ impl Log for RemoteLog {
         Arc::new(RemoteReader(self.database.clone()))
     }
 
-    fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
+    fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Begun, LogFailure> {
         let (rows, changed) = &*self.database.0;
         let is_taken = |rows: &mut Rows| rows.held_by.is_some_and(|writer| writer != self.writer);
         let (mut rows, waited) = changed.wait_timeout_while(rows.lock().unwrap(), LONGEST, is_taken).unwrap();
@@ -143,10 +150,19 @@ impl Log for RemoteLog {
             rows.trouble = None;
             return Err(LogFailure::Failing("the database refuses".to_owned()));
         }
-        rows.held_by = Some(self.writer);
-        rows.spaces.push(need.space);
+        let page = rows.page;
+        let is_behind = page > 0 && rows.rows.len() as u64 - after > page as u64;
+        if !is_behind {
+            rows.held_by = Some(self.writer);
+            rows.spaces.push(need.space);
+        }
         drop(rows);
-        Ok(self.database.entries(after))
+        let mut others = self.database.entries(after);
+        if !is_behind {
+            return Ok(Begun::Held(others));
+        }
+        others.truncate(page);
+        Ok(Begun::Behind(others))
     }
 
     fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure> {

@@ -11,6 +11,14 @@ use crate::support::waiting::wait_until;
 impl Postgres {
     /// A standby of this server, which streams, and which every COMMIT waits for from here on.
     pub(crate) fn add_standby(&self) -> Self {
+        let standby = self.join_standby("standby");
+        self.waits_for("ANY 1 (standby)");
+        self.until_replicated();
+        standby
+    }
+
+    /// A standby of this server, which streams under this name.
+    pub(crate) fn join_standby(&self, name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (release, port, ca_pem) = (Release::Debian, free_port(), self.ca_pem.clone());
         let mut standby = Self { release, dir, port, ca_pem, authority: AUTHORITY, server: None };
@@ -19,20 +27,38 @@ impl Postgres {
         backup.arg("-D").arg(standby.data()).args(["-R", "-c", "fast", "-X", "stream", "--no-sync"]);
         backup.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"]);
         output_of(with_password(backup)).unwrap();
-        let primary = format!(
-            "host=127.0.0.1 port={} user=postgres password={ADMIN_PASSWORD} application_name=standby",
-            self.port
-        );
+        let primary = self.address_for(name);
         let auto = standby.data().join("postgresql.auto.conf");
         let settings =
             format!("primary_conninfo = '{primary}'\nport = {port}\nwal_receiver_status_interval = 1\n");
         fs::write(&auto, fs::read_to_string(&auto).unwrap() + &settings).unwrap();
         standby.own();
         standby.run();
-        self.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (standby)'");
-        self.sql("SELECT pg_reload_conf()");
-        self.until_replicated();
         standby
+    }
+
+    /// Where a standby of this name finds the server.
+    fn address_for(&self, name: &str) -> String {
+        let login = format!("user=postgres password={ADMIN_PASSWORD} application_name={name}");
+        format!("host=127.0.0.1 port={} {login}", self.port)
+    }
+
+    /// Every COMMIT waits for these standbys from here on.
+    pub(crate) fn waits_for(&self, standbys: &str) {
+        self.sql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"));
+        self.sql("SELECT pg_reload_conf()");
+        wait_until(|| self.sql("SHOW synchronous_standby_names") == standbys);
+    }
+
+    /// Streams from another primary from here on, under this name.
+    pub(crate) fn follow(&self, primary: &Self, name: &str) {
+        self.sql(&format!("ALTER SYSTEM SET primary_conninfo = '{}'", primary.address_for(name)));
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// The position up to which a standby has everything on its disk.
+    pub(crate) fn received(&self) -> u64 {
+        self.sql("SELECT pg_last_wal_receive_lsn() - '0/0'").parse().unwrap()
     }
 
     /// What `sql` gives in `database`.

@@ -1,0 +1,112 @@
+//! A ledger in PostgreSQL while a broker runs: rights and settings are checked again, standbys are missing, and
+//! acknowledged entries are gone.
+
+use keyward::config::Replication;
+use keyward::database::DatabaseTarget;
+use keyward::ledger::AppendError;
+
+use crate::ledger_database::{open, sql};
+use crate::ledger_move::Moving;
+use crate::sealing::caller;
+use crate::support::ledger_bed::{Recorder, draft, fill, wait};
+use crate::support::ledger_database::{DatabaseBed, DatabaseSite, Pair};
+use crate::support::waiting::{until, wait_until};
+
+/// Ends the sessions of the broker.
+const END: &str = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+#[test]
+fn rights_are_checked_again_in_a_new_session() {
+    for (change, back) in [
+        (
+            "GRANT DELETE ON keyward.entries TO ledger_broker",
+            "REVOKE DELETE ON keyward.entries FROM ledger_broker",
+        ),
+        (
+            "REVOKE INSERT ON keyward.entries FROM ledger_broker",
+            "GRANT INSERT ON keyward.entries TO ledger_broker",
+        ),
+    ] {
+        // Given a broker whose role has other rights than at the start
+        let bed = DatabaseBed::new();
+        let (ledger, recorder) = open(&bed);
+        fill(&ledger, 1);
+        sql(&bed, change);
+        // When its session is replaced, then nothing is written
+        sql(&bed, END);
+        assert_eq!(
+            wait(ledger.append(draft("refused", b""))).unwrap_err(),
+            AppendError::Unwritten,
+            "{change}"
+        );
+        assert_eq!((ledger.head().seq, recorder.taken().len()), (1, 1));
+        // And the broker continues once the rights are as before
+        sql(&bed, back);
+        fill(&ledger, 1);
+        assert_eq!(ledger.head().seq, 2);
+    }
+}
+
+#[test]
+fn a_missing_standby_is_counted_while_entries_wait_for_it() {
+    let mut pair = Pair::start();
+    let database = pair.new_database();
+    pair.prepare(&database).unwrap();
+    let site = DatabaseSite::new();
+    for replication in [Replication::Required, Replication::Optional] {
+        let target = DatabaseTarget { replication, ..pair.broker(&database) };
+        let ledger = site.open(target, Box::new(Recorder::default())).unwrap();
+        fill(&ledger, 1);
+        assert_eq!(ledger.standbys_missing(), 0);
+        pair.standby.kill();
+        wait_until(|| pair.primary.sql("SELECT count(*) FROM pg_stat_replication") == "0");
+        pair.primary.sql_of(&database, END);
+        let waiting = ledger.append(draft("waits", b""));
+        wait_until(|| ledger.standbys_missing() == 1);
+        pair.standby.run();
+        wait(waiting).unwrap();
+        pair.primary.until_replicated();
+        pair.primary.sql_of(&database, END);
+        fill(&ledger, 1);
+        assert_eq!(ledger.standbys_missing(), 0);
+    }
+}
+
+#[test]
+fn a_database_without_replication_is_counted_as_one_missing_standby() {
+    let pair = Pair::start();
+    let database = pair.new_database();
+    pair.prepare(&database).unwrap();
+    pair.primary.waits_for("");
+    let target = DatabaseTarget { replication: Replication::Optional, ..pair.broker(&database) };
+    let ledger = DatabaseSite::new().open(target, Box::new(Recorder::default())).unwrap();
+    fill(&ledger, 1);
+    assert_eq!(ledger.standbys_missing(), 1);
+}
+
+#[tokio::test]
+async fn a_broker_raises_an_alarm_when_acknowledged_entries_are_gone() {
+    // Given a broker that has acknowledged entries
+    let mut moving = Moving::begin();
+    moving.configure();
+    moving.good(1);
+    moving.good(2);
+    moving.process.serve();
+    moving.process.good(&["secret", "put", "before"], b"value");
+    let operator = caller(&moving.process, "operator", "operator");
+    let alarm = "keyward_alarms_total{alarm=\"entries_lost\"}";
+    assert!(operator.get("/metrics").await.text().contains(&format!("{alarm} 0\n")));
+    // When the database is one that lacks the newest
+    let lose = "WITH gone AS (DELETE FROM keyward.entries WHERE seq = (SELECT seq FROM keyward.head)) \
+                UPDATE keyward.head SET seq = seq - 1";
+    moving.pair.primary.sql_of("keyward", lose);
+    let refused = moving.process.run_as("operator", &["secret", "put", "after"], b"value");
+    // Then it records nothing more, and says why
+    assert!(!refused.status.success());
+    until(async || operator.get("/metrics").await.text().contains(&format!("{alarm} 1\n"))).await;
+    let ready = operator.get("/readyz").await;
+    assert_eq!((ready.status, ready.code()), (503, "ledger_failed".to_owned()));
+    let log = moving.process.log();
+    assert!(log.contains("entries_lost") && log.contains("entries are lost"), "{log}");
+}
