@@ -1,12 +1,12 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 
 use super::backend::Backend;
-use super::checks::{CheckedAt, Findings, NOT_REPLICATED, check, is_replicated};
+use super::checks::{CheckedAt, NOT_REPLICATED, NewestFindings, check, count_missing, is_replicated};
 use super::claim::{Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
@@ -37,9 +37,7 @@ pub(super) struct Writer {
     seen: EntryMark,
     /// The last entry of the batch whose outcome is unknown.
     in_doubt: Option<EntryMark>,
-    /// The newest findings of the checks.
-    found: Option<Findings>,
-    standbys_missing: Arc<AtomicU32>,
+    findings: NewestFindings,
     /// Since the newest check.
     checked: Stopwatch,
 }
@@ -65,20 +63,10 @@ const INSERT: &str = "WITH moved AS (UPDATE keyward.head SET seq = $3, node = $4
 
 impl Writer {
     pub(super) fn new(target: DatabaseTarget, standbys_missing: Arc<AtomicU32>) -> Self {
-        let closing = Closing::default();
+        let (closing, findings) = (Closing::default(), NewestFindings::shown_in(standbys_missing));
         let (seen, checked) = (EntryMark::NONE, Stopwatch::start());
-        Self {
-            target,
-            session: None,
-            claim: None,
-            holder: None,
-            closing,
-            seen,
-            in_doubt: None,
-            found: None,
-            standbys_missing,
-            checked,
-        }
+        let (session, claim, holder, in_doubt) = (None, None, None, None);
+        Self { target, session, claim, holder, closing, seen, in_doubt, findings, checked }
     }
 
     /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
@@ -163,10 +151,8 @@ impl Writer {
 
     /// Checks what the broker requires of the database. Warnings are repeated only when they are new.
     async fn check(&mut self, session: &mut Session, at: CheckedAt) -> Result<(), DatabaseFault> {
-        let found = check(session, self.target.replication, at).await?;
-        found.warn_after(self.found);
-        self.standbys_missing.store(found.standbys_missing, Ordering::Relaxed);
-        (self.found, self.checked) = (Some(found), Stopwatch::start());
+        self.findings.take(check(session, self.target.replication, at).await?);
+        self.checked = Stopwatch::start();
         Ok(())
     }
 
@@ -269,7 +255,7 @@ impl Writer {
             session.roll_back().await;
             return inserted;
         }
-        match session.commit(&self.target, &self.closing).await {
+        match self.commit_counting().await {
             CommitOutcome::Committed => {
                 self.seen = last;
                 Ok(())
@@ -278,6 +264,17 @@ impl Writer {
                 self.in_doubt = Some(last);
                 Err(Trouble::Unknown)
             }
+        }
+    }
+
+    /// Commits what the session has begun. While the answer does not come, the missing standbys are counted.
+    async fn commit_counting(&mut self) -> CommitOutcome {
+        let Self { session, target, closing, findings, .. } = self;
+        let Some(session) = session else { return CommitOutcome::Unknown };
+        tokio::select! {
+            biased;
+            outcome = session.commit(target, closing) => outcome,
+            never = count_missing(target, findings) => match never {},
         }
     }
 
@@ -312,11 +309,10 @@ impl Writer {
             self.release().await;
             return Err(trouble);
         }
-        let (target, closing) = (self.target.clone(), self.closing.clone());
         let (session, seq) = (self.session().await?, batch.first_seq);
         let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
-        if session.commit(&target, &closing).await == CommitOutcome::Unknown {
+        if self.commit_counting().await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
         let in_doubt = self.in_doubt.take();
@@ -347,13 +343,12 @@ impl Writer {
             Begun::Held(others) => others,
             Begun::Behind(others) => return Ok(others),
         };
-        let (target, closing) = (self.target.clone(), self.closing.clone());
         let session = self.session().await?;
         if let Err(fault) = session.send(CONFIRM).await {
             session.roll_back().await;
             return Err(fault.into());
         }
-        match session.commit(&target, &closing).await {
+        match self.commit_counting().await {
             CommitOutcome::Committed => Ok(others),
             CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
         }

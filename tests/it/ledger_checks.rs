@@ -49,6 +49,17 @@ fn rights_are_checked_again_in_a_new_session() {
 }
 
 #[test]
+fn rights_are_checked_again_in_a_session_that_lasts() {
+    let bed = DatabaseBed::new();
+    let (ledger, _) = open(&bed);
+    fill(&ledger, 1);
+    sql(&bed, "GRANT DELETE ON keyward.entries TO ledger_broker");
+    wait_until(|| wait(ledger.append(draft("goes on", b""))).err() == Some(AppendError::Unwritten));
+    sql(&bed, "REVOKE DELETE ON keyward.entries FROM ledger_broker");
+    fill(&ledger, 1);
+}
+
+#[test]
 fn a_missing_standby_is_counted_while_entries_wait_for_it() {
     let mut pair = Pair::start();
     let database = pair.new_database();
@@ -58,12 +69,15 @@ fn a_missing_standby_is_counted_while_entries_wait_for_it() {
         let target = DatabaseTarget { replication, ..pair.broker(&database) };
         let ledger = site.open(target, Box::new(Recorder::default())).unwrap();
         fill(&ledger, 1);
+        let entries = ledger.head().seq;
         assert_eq!(ledger.standbys_missing(), 0);
+        // When the standby fails after the newest check, and before an entry
         pair.standby.kill();
         wait_until(|| pair.primary.sql("SELECT count(*) FROM pg_stat_replication") == "0");
-        pair.primary.sql_of(&database, END);
         let waiting = ledger.append(draft("waits", b""));
+        // Then it is counted while the entry waits
         wait_until(|| ledger.standbys_missing() == 1);
+        assert_eq!(ledger.head().seq, entries);
         pair.standby.run();
         wait(waiting).unwrap();
         pair.primary.until_replicated();
