@@ -420,15 +420,15 @@ impl Writer {
     fn check_head(&self, head: &HeadRow) -> Result<(), Trouble> {
         let stop = |why: &str| Err(Trouble::Stop(why.to_owned()));
         let claim = self.claim.ok_or(Trouble::Again(DatabaseFault::Lost))?;
+        if head.ledger.is_some_and(|ledger| ledger != claim.ledger) {
+            return stop("the database holds the ledger of another broker");
+        }
         if head.newest.seq < self.seen.seq || (head.newest.seq == self.seen.seq && head.newest != self.seen) {
             return Err(Trouble::Lost(format!(
                 "the ledger in the database ends at entry {}, and does not continue entry {}, which the broker has \
                  acknowledged: entries are lost",
                 head.newest.seq, self.seen.seq
             )));
-        }
-        if head.ledger != Some(claim.ledger) {
-            return stop("the database holds the ledger of another broker");
         }
         if head.writer != Some(claim.mark()) {
             return stop(ANOTHER_WRITER);

@@ -1,6 +1,9 @@
 //! A ledger in PostgreSQL while a broker runs: rights and settings are checked again, standbys are missing, and
 //! acknowledged entries are gone.
 
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use keyward::config::Replication;
 use keyward::database::DatabaseTarget;
 use keyward::ledger::AppendError;
@@ -57,6 +60,19 @@ fn rights_are_checked_again_in_a_session_that_lasts() {
     wait_until(|| wait(ledger.append(draft("goes on", b""))).err() == Some(AppendError::Unwritten));
     sql(&bed, "REVOKE DELETE ON keyward.entries FROM ledger_broker");
     fill(&ledger, 1);
+}
+
+/// The names of the servers may lead elsewhere: the entries are not lost then.
+#[test]
+fn the_ledger_of_another_broker_is_no_loss_of_entries() {
+    let bed = DatabaseBed::new();
+    let (ledger, _) = open(&bed);
+    fill(&ledger, 2);
+    let lost = pin!(ledger.entries_lost());
+    sql(&bed, "UPDATE keyward.head SET ledger = decode(repeat('09', 16), 'hex'), seq = 1");
+    assert_eq!(wait(ledger.append(draft("refused", b""))).unwrap_err(), AppendError::Failed);
+    assert!(!ledger.is_writable());
+    assert!(lost.poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
 #[test]
