@@ -1,9 +1,17 @@
 //! What a broker requires of the database: before it starts, in each new session, and from time to time.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
 use tokio_postgres::SimpleQueryRow;
 
 use super::fault::DatabaseFault;
 use super::session::Session;
+use super::target::DatabaseTarget;
+use crate::base::limits::{LEDGER_STALLED_MS, PROBE_EVERY_S};
 use crate::config::Replication;
 
 /// The oldest major version of PostgreSQL that keyward is tested with.
@@ -43,9 +51,11 @@ pub(super) enum CheckedAt {
 /// What was found at a database that can be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Findings {
-    /// How many standbys are not connected of those that a COMMIT waits for. Without replication, one is missing.
-    pub(super) standbys_missing: u32,
+    /// How many standbys are not connected of those that a COMMIT waits for. Without replication, one is missing. Standbys
+    /// that the role cannot see count as connected.
+    standbys_missing: u32,
     is_replicated: bool,
+    sees_standbys: bool,
     syncs: bool,
 }
 
@@ -63,6 +73,12 @@ impl Findings {
                 "the database is not replicated: the loss of its server loses acknowledged entries"
             );
         }
+        if is_new(|found| found.is_replicated && !found.sees_standbys) {
+            tracing::warn!(
+                "the broker's role cannot see the standbys of the database, so missing ones are not reported: as a superuser, \
+                 `GRANT pg_monitor TO` the role"
+            );
+        }
         if is_new(|found| found.is_replicated && found.standbys_missing > 0) {
             tracing::warn!(
                 missing = self.standbys_missing,
@@ -72,6 +88,49 @@ impl Findings {
         if self.standbys_missing == 0 && before.is_some_and(|before| before.standbys_missing > 0) {
             tracing::info!("all synchronous standbys that entries wait for are connected");
         }
+    }
+}
+
+/// The newest findings. Readers of the ledger are shown how many standbys are missing.
+#[derive(Debug)]
+pub(super) struct NewestFindings {
+    newest: Option<Findings>,
+    standbys_missing: Arc<AtomicU32>,
+}
+
+impl NewestFindings {
+    /// No findings yet.
+    pub(super) const fn shown_in(standbys_missing: Arc<AtomicU32>) -> Self {
+        Self { newest: None, standbys_missing }
+    }
+
+    /// Takes newer findings, and warns of what is new in them.
+    pub(super) fn take(&mut self, found: Findings) {
+        found.warn_after(self.newest);
+        self.standbys_missing.store(found.standbys_missing, Ordering::Relaxed);
+        self.newest = Some(found);
+    }
+}
+
+/// After so long without an answer to a COMMIT, the missing standbys are counted.
+const COUNTED_AFTER: Duration = Duration::from_millis(LEDGER_STALLED_MS);
+const COUNTED_EVERY: Duration = Duration::from_secs(PROBE_EVERY_S);
+
+/// Counts the missing standbys in sessions of its own, while a COMMIT in another session waits for them. It never ends.
+pub(super) async fn count_missing(target: &DatabaseTarget, findings: &mut NewestFindings) -> Infallible {
+    sleep(COUNTED_AFTER).await;
+    // Boxed: a COMMIT that does not wait keeps no place for it.
+    Box::pin(count_again_and_again(target, findings)).await
+}
+
+async fn count_again_and_again(target: &DatabaseTarget, findings: &mut NewestFindings) -> Infallible {
+    loop {
+        if let Ok(mut session) = Session::open(target).await
+            && let Ok(found) = check(&mut session, target.replication, CheckedAt::Running).await
+        {
+            findings.take(found);
+        }
+        sleep(COUNTED_EVERY).await;
     }
 }
 
@@ -178,10 +237,14 @@ impl Facts {
     }
 
     fn findings(&self) -> Findings {
-        let is_replicated = !self.standby_names.is_empty();
-        let connected = if is_replicated { self.standbys } else { 0 };
+        let (is_replicated, sees_standbys) = (!self.standby_names.is_empty(), self.sees_standbys);
+        let connected = match (is_replicated, sees_standbys) {
+            (false, _) => 0,
+            (true, false) => self.standbys_needed,
+            (true, true) => self.standbys,
+        };
         let standbys_missing = self.standbys_needed.saturating_sub(connected);
-        Findings { standbys_missing, is_replicated, syncs: self.syncs }
+        Findings { standbys_missing, is_replicated, sees_standbys, syncs: self.syncs }
     }
 }
 
@@ -244,5 +307,9 @@ mod tests {
         {
             assert_eq!(facts(standbys, names).findings().standbys_missing, missing, "{names}");
         }
+        // A role without the right sees none of those that are connected.
+        let unseen = |names: &str| Facts { sees_standbys: false, ..facts(0, names) };
+        assert_eq!(unseen("*").findings().standbys_missing, 0);
+        assert_eq!(unseen("").findings().standbys_missing, 2);
     }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::checks::{NOT_REPLICATED, is_replicated};
 use super::fault::DatabaseFault;
-use super::head::HeadRow;
+use super::head::{EntryMark, HeadRow};
 use super::log_use::{Claimant, HeadState, LogUse};
 use super::session::{CommitOutcome, Session};
 use super::target::DatabaseTarget;
+use super::trouble::Trouble;
 use crate::base::LedgerId;
+use crate::config::Replication;
 use crate::ledger::Closing;
 
 /// What this writer is.
@@ -51,7 +54,38 @@ impl Claim {
         }
         Ok(())
     }
+
+    /// Refuses a head that is not the continuation of `seen`, the newest entry that this writer knows of, or that it may
+    /// not move.
+    pub(super) fn check_head(
+        &self,
+        head: &HeadRow,
+        seen: EntryMark,
+        replication: Replication,
+    ) -> Result<(), Trouble> {
+        let stop = |why: &str| Err(Trouble::Stop(why.to_owned()));
+        if head.ledger.is_some_and(|ledger| ledger != self.ledger) {
+            return stop("the database holds the ledger of another broker");
+        }
+        if head.newest.seq < seen.seq || (head.newest.seq == seen.seq && head.newest != seen) {
+            return Err(Trouble::Lost(format!(
+                "the ledger in the database ends at entry {}, and does not continue entry {}, which the broker has \
+                 acknowledged: entries are lost",
+                head.newest.seq, seen.seq
+            )));
+        }
+        if head.writer != Some(self.mark()) {
+            return stop(ANOTHER_WRITER);
+        }
+        if !is_replicated(&head.standbys, replication) {
+            return Err(Trouble::Again(DatabaseFault::Unusable(NOT_REPLICATED.to_owned())));
+        }
+        Ok(())
+    }
 }
+
+/// Why a writer stops that was replaced.
+pub(super) const ANOTHER_WRITER: &str = "another broker has taken over the ledger in the database";
 
 /// The result of a claim.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

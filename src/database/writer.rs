@@ -1,13 +1,13 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 
 use super::backend::Backend;
-use super::checks::{CheckedAt, Findings, NOT_REPLICATED, check, is_replicated};
-use super::claim::{Claim, ClaimOutcome, confirm, state_for};
+use super::checks::{CheckedAt, NewestFindings, check, count_missing};
+use super::claim::{ANOTHER_WRITER, Claim, ClaimOutcome, confirm, state_for};
 use super::fault::DatabaseFault;
 use super::head::{EntryMark, HeadRow};
 use super::locks::{lock, lock_head};
@@ -37,11 +37,9 @@ pub(super) struct Writer {
     seen: EntryMark,
     /// The last entry of the batch whose outcome is unknown.
     in_doubt: Option<EntryMark>,
-    /// The newest findings of the checks.
-    found: Option<Findings>,
-    standbys_missing: Arc<AtomicU32>,
-    /// Since the newest check.
-    checked: Stopwatch,
+    findings: NewestFindings,
+    /// Since the newest check; `None` until the session is checked.
+    checked: Option<Stopwatch>,
 }
 
 /// How long a start waits for the session of a broker that has just ended.
@@ -65,20 +63,10 @@ const INSERT: &str = "WITH moved AS (UPDATE keyward.head SET seq = $3, node = $4
 
 impl Writer {
     pub(super) fn new(target: DatabaseTarget, standbys_missing: Arc<AtomicU32>) -> Self {
-        let closing = Closing::default();
-        let (seen, checked) = (EntryMark::NONE, Stopwatch::start());
-        Self {
-            target,
-            session: None,
-            claim: None,
-            holder: None,
-            closing,
-            seen,
-            in_doubt: None,
-            found: None,
-            standbys_missing,
-            checked,
-        }
+        let (closing, findings) = (Closing::default(), NewestFindings::shown_in(standbys_missing));
+        let (session, claim, holder, in_doubt, checked) = (None, None, None, None, None);
+        let seen = EntryMark::NONE;
+        Self { target, session, claim, holder, closing, seen, in_doubt, findings, checked }
     }
 
     /// Claims the ledger for a writer session. What was written before is durable then, at the standbys too.
@@ -163,10 +151,8 @@ impl Writer {
 
     /// Checks what the broker requires of the database. Warnings are repeated only when they are new.
     async fn check(&mut self, session: &mut Session, at: CheckedAt) -> Result<(), DatabaseFault> {
-        let found = check(session, self.target.replication, at).await?;
-        found.warn_after(self.found);
-        self.standbys_missing.store(found.standbys_missing, Ordering::Relaxed);
-        (self.found, self.checked) = (Some(found), Stopwatch::start());
+        self.findings.take(check(session, self.target.replication, at).await?);
+        self.checked = Some(Stopwatch::start());
         Ok(())
     }
 
@@ -193,8 +179,10 @@ impl Writer {
     }
 
     async fn try_begin(&mut self) -> Result<Begun, Trouble> {
+        self.session().await?;
         self.check_if_due().await?;
-        let head = lock_head(self.session().await?).await?;
+        let session = self.session.as_mut().ok_or(Trouble::Again(DatabaseFault::Lost))?;
+        let head = lock_head(session).await?;
         let begun = self.continued_from(&head).await;
         if !matches!(begun, Ok(Begun::Held(_))) {
             self.release().await;
@@ -218,15 +206,27 @@ impl Writer {
         Ok(if is_all { Begun::Held(others.entries) } else { Begun::Behind(others.entries) })
     }
 
-    /// Repeats the checks of the start from time to time: settings and rights can change while the broker runs.
+    /// Repeats the checks of the start before the first batch of a session, and from time to time.
     async fn check_if_due(&mut self) -> Result<(), Trouble> {
-        if self.checked.elapsed() < CHECK_EVERY {
+        if self.checked.as_ref().is_some_and(|checked| checked.elapsed() < CHECK_EVERY) {
             return Ok(());
         }
         let Some(mut session) = self.session.take() else { return Ok(()) };
-        let checked = self.check(&mut session, CheckedAt::Running).await;
+        let checked = match self.check(&mut session, CheckedAt::Running).await {
+            Ok(()) => Ok(()),
+            // A promoted standby may be unusable because it has no standbys yet, and lack entries too.
+            Err(fault) if session.is_usable() => {
+                self.look_for_loss(&mut session).await.and(Err(fault.into()))
+            }
+            Err(fault) => Err(fault.into()),
+        };
         self.session = Some(session);
-        Ok(checked?)
+        checked
+    }
+
+    /// Refuses a head that is not the continuation of what this writer knows, without its lock.
+    async fn look_for_loss(&self, session: &mut Session) -> Result<(), Trouble> {
+        self.check_head(&HeadRow::read(&session.send(HeadRow::SELECT).await?)?)
     }
 
     /// Ends the transaction, and frees the head.
@@ -269,7 +269,7 @@ impl Writer {
             session.roll_back().await;
             return inserted;
         }
-        match session.commit(&self.target, &self.closing).await {
+        match self.commit_counting().await {
             CommitOutcome::Committed => {
                 self.seen = last;
                 Ok(())
@@ -278,6 +278,17 @@ impl Writer {
                 self.in_doubt = Some(last);
                 Err(Trouble::Unknown)
             }
+        }
+    }
+
+    /// Commits what the session has begun. While the answer does not come, the missing standbys are counted.
+    async fn commit_counting(&mut self) -> CommitOutcome {
+        let Self { session, target, closing, findings, .. } = self;
+        let Some(session) = session else { return CommitOutcome::Unknown };
+        tokio::select! {
+            biased;
+            outcome = session.commit(target, closing) => outcome,
+            never = count_missing(target, findings) => match never {},
         }
     }
 
@@ -312,11 +323,10 @@ impl Writer {
             self.release().await;
             return Err(trouble);
         }
-        let (target, closing) = (self.target.clone(), self.closing.clone());
         let (session, seq) = (self.session().await?, batch.first_seq);
         let found = page(session, seq, seq, 1).await?.into_iter().next();
         session.send(CONFIRM).await?;
-        if session.commit(&target, &closing).await == CommitOutcome::Unknown {
+        if self.commit_counting().await == CommitOutcome::Unknown {
             return Err(Trouble::Again(DatabaseFault::Lost));
         }
         let in_doubt = self.in_doubt.take();
@@ -347,13 +357,12 @@ impl Writer {
             Begun::Held(others) => others,
             Begun::Behind(others) => return Ok(others),
         };
-        let (target, closing) = (self.target.clone(), self.closing.clone());
         let session = self.session().await?;
         if let Err(fault) = session.send(CONFIRM).await {
             session.roll_back().await;
             return Err(fault.into());
         }
-        match session.commit(&target, &closing).await {
+        match self.commit_counting().await {
             CommitOutcome::Committed => Ok(others),
             CommitOutcome::Unknown => Err(Trouble::Again(DatabaseFault::Lost)),
         }
@@ -384,19 +393,17 @@ impl Writer {
         confirm(&mut session, &self.target, &self.closing).await
     }
 
-    /// A session that holds the lock of the ledger.
+    /// A session that holds the lock of the ledger. A new one is checked before its first batch: rights that have changed
+    /// do not keep a batch in doubt from being looked up.
     async fn session(&mut self) -> Result<&mut Session, Trouble> {
         let is_usable = self.session.as_ref().is_some_and(Session::is_usable);
         if !is_usable {
             self.session = None;
             let mut session = Session::open(&self.target).await?;
-            if let Some(claim) = self.claim {
-                self.check(&mut session, CheckedAt::Running).await?;
-                if !claim.is_shared() {
-                    self.lock_again(&mut session, claim).await?;
-                }
+            if let Some(claim) = self.claim.filter(|claim| !claim.is_shared()) {
+                self.lock_again(&mut session, claim).await?;
             }
-            self.session = Some(session);
+            (self.session, self.checked) = (Some(session), None);
         }
         self.session.as_mut().ok_or(Trouble::Again(DatabaseFault::Lost))
     }
@@ -423,28 +430,10 @@ impl Writer {
 
     /// Refuses a head that is not the continuation of what this writer knows.
     fn check_head(&self, head: &HeadRow) -> Result<(), Trouble> {
-        let stop = |why: &str| Err(Trouble::Stop(why.to_owned()));
         let claim = self.claim.ok_or(Trouble::Again(DatabaseFault::Lost))?;
-        if head.newest.seq < self.seen.seq || (head.newest.seq == self.seen.seq && head.newest != self.seen) {
-            return Err(Trouble::Lost(format!(
-                "the ledger in the database ends at entry {}, and does not continue entry {}, which the broker has \
-                 acknowledged: entries are lost",
-                head.newest.seq, self.seen.seq
-            )));
-        }
-        if head.ledger != Some(claim.ledger) {
-            return stop("the database holds the ledger of another broker");
-        }
-        if head.writer != Some(claim.mark()) {
-            return stop(ANOTHER_WRITER);
-        }
-        if !is_replicated(&head.standbys, self.target.replication) {
-            return Err(Trouble::Again(DatabaseFault::Unusable(NOT_REPLICATED.to_owned())));
-        }
-        Ok(())
+        claim.check_head(head, self.seen, self.target.replication)
     }
 }
 
 const BEYOND_THE_HEAD: &str =
     "the database has an entry after the head of the ledger, which the broker has not written";
-const ANOTHER_WRITER: &str = "another broker has taken over the ledger in the database";

@@ -142,7 +142,8 @@ pub struct TornTail {
 ///
 /// A batch is committed in two steps. [`Log::begin`] takes the head, so that no other writer commits until the batch
 /// has ended, and gives the entries that others have committed; the writer takes them in. Only then does the sequencer
-/// check every expectation, number and seal. [`Log::commit`] then makes the batch durable, whole or not at all; or [`Log::release`] ends it.
+/// check every expectation, number and seal. [`Log::commit`] then makes the batch durable, whole or not at all; or
+/// [`Log::release`] ends it.
 pub trait Log: Send + fmt::Debug {
     /// Claims the log for this process.
     ///

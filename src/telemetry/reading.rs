@@ -46,7 +46,7 @@ readings! {
     incidents_contained usize = "incidents_contained", "Incidents that contain a subject";
     index_lag u64 = "index_lag_entries", "Ledger entries that the index does not contain yet";
     ledger_reserve bool = "ledger_reserve", "Whether space is reserved for revocations on a full disk: 1 or 0";
-    ledger_standbys_missing u64 = "ledger_standbys_missing", "Synchronous standbys that each commit of the ledger's database waits for and that are not connected; 0 with a ledger in files";
+    ledger_standbys_missing u64 = "ledger_standbys_missing", "Synchronous standbys that the ledger's database lacks: those that each commit waits for, or 1 without replication; 0 with a ledger in files";
     revocations_unrecorded usize = "revocations_unrecorded", "Revocations that are in force in memory only, because the ledger has not recorded them";
     snapshot_seq u64 = "snapshot_seq", "Sequence number of the newest snapshot; 0 without a snapshot";
     keys_due usize = "keys_due", "Keys that are past their life or use limit and not rotated yet";

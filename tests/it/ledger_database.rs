@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use keyward::base::Stopwatch;
 use keyward::config::{DatabaseHost, Replication};
 use keyward::database::DatabaseTarget;
 use keyward::ledger::{AppendError, Ledger, OpenError, VerifyError};
 
 use crate::support::ledger_bed::{Bed, Recorder, Taken, draft, fill, wait};
 use crate::support::ledger_database::{DatabaseBed, DatabaseSite, Pair, Trio};
-use crate::support::waiting::wait_until;
+use crate::support::waiting::{LONGEST, wait_until};
 
 pub(crate) fn open(bed: &DatabaseBed) -> (Arc<Ledger>, Recorder) {
     let recorder = Recorder::default();
@@ -87,11 +88,16 @@ fn a_failover_among_three_servers_loses_no_acknowledged_entry() {
 
 /// Appends so many entries, and repeats those that were refused: they were not written.
 pub(crate) fn append_through_failures(ledger: &Ledger, name: &str, count: usize) -> Vec<(u64, String)> {
-    let mut acknowledged = Vec::new();
+    let (mut acknowledged, mut newest) = (Vec::new(), Stopwatch::start());
     while acknowledged.len() < count {
+        // A failover has several steps, each of which may take its time.
+        assert!(newest.elapsed() < 4 * LONGEST, "no server accepts `{name}` again");
         let event = format!("{name}{}", acknowledged.len());
         match wait(ledger.append(draft(&event, &[7; 100]))) {
-            Ok(committed) => acknowledged.push((committed.seq(), event)),
+            Ok(committed) => {
+                acknowledged.push((committed.seq(), event));
+                newest = Stopwatch::start();
+            }
             Err(AppendError::Unwritten) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }

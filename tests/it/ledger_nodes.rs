@@ -13,7 +13,7 @@ use crate::support::ledger_bed::{Bed, Recorder, draft, fill, using, wait};
 use crate::support::ledger_database::{DatabaseBed, DatabaseSite, OWNER, Pair, Trio};
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::test_state::{TestEffect, TestState, key, new_store};
-use crate::support::waiting::{LONGEST, wait_until};
+use crate::support::waiting::{LONGEST, Patience, wait_until};
 
 /// A writer, and what it has applied.
 struct Node {
@@ -61,7 +61,10 @@ fn each_node_applies_the_entries_of_all_in_one_order() {
     let there = opened.seen.taken();
     assert_eq!(opened.applied(), (1..=3 * EACH + 3).collect::<Vec<_>>(), "no gap");
     for (node, last) in nodes.iter().zip(last) {
-        assert_eq!(node.seen.taken(), there[..usize::try_from(last).unwrap()], "no fork, and no other order");
+        // A probe may have read what the others appended since.
+        let seen = node.seen.taken();
+        assert!(seen.len() as u64 >= last);
+        assert_eq!(seen, there[..seen.len()], "no fork, and no other order");
     }
     assert_eq!(nodes[2].ledger.tree().root(), opened.ledger.tree().root());
 }
@@ -90,10 +93,10 @@ async fn a_revocation_on_one_node_forbids_a_mint_that_another_has_decided() {
     let state = || other.read(|state, as_of| (state.applied, as_of));
     // Given a mint that a node has decided on its state
     let mint = || change("mint").rely(key(), state().1);
+    assert_eq!(state(), (0, 0));
     let decided = mint();
     // When another node revokes what the mint relies on
     one.commit(change("revoke").effect(TestEffect::Advance), ()).await.unwrap().redeem();
-    assert_eq!(state(), (0, 0), "nothing has told the node yet");
     // Then the mint is refused, and the node has applied the revocation before it says so
     let refused = other.commit(decided, ()).await.unwrap_err();
     assert_eq!(refused, CommitError::Append(AppendError::Conflict(key())));
@@ -134,7 +137,9 @@ const DELTA: [u8; 20_000] = [7; 20_000];
 /// Uses the thing of this round, if no node has.
 fn use_once(node: &Node, round: u64) -> bool {
     let (key, event) = (Key::of("once", &round.to_be_bytes()), round.to_string());
+    let patience = Patience::new();
     loop {
+        patience.try_again();
         let as_of = node.ledger.head().seq;
         if node.seen.taken().iter().any(|taken| taken.event == event.as_bytes()) {
             return false;

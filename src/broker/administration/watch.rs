@@ -23,7 +23,7 @@ pub enum Warning {
     DiskSlow,
     /// The space that is reserved for revocations is missing.
     LedgerReserveMissing,
-    /// Fewer synchronous standbys of the ledger's database are connected than a commit waits for.
+    /// Fewer synchronous standbys of the ledger's database are connected than a commit waits for, or it has none.
     LedgerNotReplicated,
     /// A revocation is in force in memory only.
     RevocationUnrecorded,

@@ -1,7 +1,7 @@
 //! Each rule finds a made-up breach, and lets its harmless twin pass.
 
 use super::book::{dependencies, rooms_in_book};
-use super::confined::{advances, drivers, exposures, marks, proofs, reserve};
+use super::confined::{advances, drivers, exposures, marks, proofs, reserve, sharing};
 use super::exposing::EXPOSING;
 use super::{FILE_LINES_MAX, file, floors, habits, owners, shapes};
 use crate::support::source::Source;
@@ -114,6 +114,13 @@ fn a_new_use_of_the_ledger_s_reserve_is_found() {
     assert!(reserve(&[listed], &["src/broker/x.rs"]).is_empty());
     let idle = reserve(&[Source::new("src/broker/x.rs", "")], &["src/broker/x.rs"]);
     assert_eq!(idle.len(), 1, "an idle entry leaves the list");
+}
+
+#[test]
+fn a_ledger_that_is_shared_by_an_edge_is_found() {
+    let shares = "fn f() { PostgresLog::new(target, LogUse::Share, claimant) }";
+    let rule = |sources: &[Source]| sharing(sources, &[]);
+    bites(rule, "src/app/x.rs", shares, "fn f() { PostgresLog::new(target, LogUse::Serve, claimant) }");
 }
 
 #[test]

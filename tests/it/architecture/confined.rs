@@ -37,6 +37,12 @@ pub(super) fn marks(sources: &[Source], listed: &[&str]) -> Vec<String> {
     reviewed(&others, (&["revocations.judge("], "reads the marks of revoked subjects"), listed)
 }
 
+/// Nothing above the database opens a ledger that several brokers share: they have no freshness window, so each would
+/// accept what another one has revoked.
+pub(super) fn sharing(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    reviewed(sources, (&["LogUse::Share"], "opens a ledger that is shared"), listed)
+}
+
 /// What a file does that says one of these words, only the `listed` files do, and they do it.
 pub(super) fn reviewed(sources: &[Source], (says, does): (&[&str], &str), listed: &[&str]) -> Vec<String> {
     let mut findings = Vec::new();
@@ -168,6 +174,11 @@ fn tasks_below_the_edges_are_started_where_it_was_reviewed() {
 #[test]
 fn one_function_decides_whether_a_credential_is_live() {
     assert_none(&marks(&sources("src"), LIVENESS));
+}
+
+#[test]
+fn no_configuration_shares_a_ledger() {
+    assert_none(&sharing(&sources("src"), &["src/database/claim.rs", "src/database/postgres_log.rs"]));
 }
 
 #[test]

@@ -165,7 +165,8 @@ const ADVANCING: &[&str] = &[
 ];
 
 /// Proofs and the room that makes them, by a constructor called `assertion` that nobody else sees.
-const PROOFS: &[(&str, &str)] = &[("Committed", "ledger"), ("Grant", "policy"), ("Issued", "issuance")];
+const PROOFS: &[(&str, &str)] =
+    &[("CaughtUp", "ledger"), ("Committed", "ledger"), ("Grant", "policy"), ("Issued", "issuance")];
 
 /// Rooms that start tasks; each one waits for them or bounds them.
 const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];
