@@ -84,11 +84,11 @@ fn at_standbys(wanted: &str) -> String {
 }
 
 /// A role and a database have settings of their own, which could shorten a wait or turn off what the ledger relies on.
-/// A transaction that stays open for longer than 10 s is ended by the server: its node is paused or gone, and others
+/// A transaction that stays idle for longer than 30 s is ended by the server: its node is paused or gone, and others
 /// wait for the head. No timeout of the server ends a COMMIT that waits for a standby. The server finds out within half
 /// a minute that the machine of a broker is gone, also when it waits for a sign of what it has sent, and frees the ledger.
 const SETUP: &str = "SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0; SET lock_timeout = '10s'; \
-     SET idle_in_transaction_session_timeout = '10s'; SET synchronous_commit = on; \
+     SET idle_in_transaction_session_timeout = '30s'; SET synchronous_commit = on; \
      SET client_min_messages = warning; \
      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SET tcp_user_timeout = 25000; \

@@ -2,15 +2,17 @@
 
 mod approvals;
 mod declarations;
+mod secrets;
 
 use clap::Command;
 
 use self::approvals::OF_APPROVALS;
 use self::declarations::OF_DECLARATIONS;
+use self::secrets::OF_SECRETS;
 
 /// Verbs with their examples.
 fn examples() -> impl Iterator<Item = &'static (&'static str, [&'static str; 2])> {
-    EXAMPLES.iter().chain(OF_APPROVALS).chain(OF_DECLARATIONS)
+    EXAMPLES.iter().chain(OF_APPROVALS).chain(OF_DECLARATIONS).chain(OF_SECRETS)
 }
 
 const EXAMPLES: &[(&str, [&str; 2])] = &[
@@ -239,40 +241,6 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("role list", ["keyward role list --limit 20", "keyward role list --owner payments -o json"]),
     ("role show", ["keyward role show repo-reader", "keyward role show repo-reader -o json"]),
-    (
-        "secret put",
-        [
-            "keyward secret put github/app --file value.txt",
-            "printf %s \"$TOKEN\" | keyward secret put github/app --owner payments",
-        ],
-    ),
-    (
-        "secret list",
-        ["keyward secret list --prefix orders-db/", "keyward secret list --owner payments -o json"],
-    ),
-    ("secret show", ["keyward secret show github/app", "keyward secret show github/app -o json"]),
-    (
-        "secret classify",
-        ["keyward secret classify orders-db/app high", "keyward secret classify github/app ordinary --widen"],
-    ),
-    ("secret versions", ["keyward secret versions github/app", "keyward secret versions github/app -o json"]),
-    ("secret readers", ["keyward secret readers github/app", "keyward secret readers github/app --at 7d"]),
-    (
-        "secret rollback",
-        ["keyward secret rollback github/app 3", "keyward secret rollback github/app 3 -o json"],
-    ),
-    (
-        "secret destroy",
-        ["keyward secret destroy github/app 2 --yes", "keyward secret destroy github/app 2 --yes --now"],
-    ),
-    (
-        "secret delete",
-        ["keyward secret delete github/app", "keyward secret delete github/app --yes --reason \"ticket 17\""],
-    ),
-    (
-        "secret rotate",
-        ["keyward secret rotate orders-db/app --plan", "keyward secret rotate orders-db/app --no-wait"],
-    ),
     ("value-key rotate", ["keyward value-key rotate", "keyward value-key rotate -o json"]),
     (
         "rotation list",

@@ -114,7 +114,8 @@ async fn wider_plan_is_applied_with_the_approval_of_a_second_operator() {
         (&json!("bob@corp.example"), &approval["digest"], &approval["signature"])
     );
     // And it has the key of bob, and names the entry that accepted the key
-    let accepted = scene.broker.entries("approval-key.accepted").await.pop().unwrap();
+    let accepted = scene.broker.entries("approval-key.accepted").await;
+    let accepted = accepted.iter().find(|entry| entry["event"]["operator"] == "bob").unwrap();
     assert_eq!(approved["public_key"], base64url(&scene.key.public_der().unwrap()));
     assert_eq!(
         (&approved["key_seq"], &approved["approval_key"], &approved["public_key"]),
