@@ -16,9 +16,10 @@ source on, not what it gives: a copied token is the one that is stale an hour la
 While the broker does not answer, a source raises `Unavailable`, and the next use asks again at once: repeat it
 every few seconds, and not before `retry_after_s` if the broker has said so (`Retry-After`). A refused certificate
 is `Unauthenticated`, with the same codes as the command line has (`certificate_revoked`, `certificate_expired`,
-`server_name_mismatch` …). A refusal is `Denied`: `approval_id` is the approval that the request needs, and `instead` a smaller
-request that would be allowed now, e.g. `agent.token(*error.instead["scope"].split(), remediates=error.decision_id)`.
-`keyward explain --own DECISION` explains its `decision_id`. A damaged identity is a `KeywardError` with `identity_damaged` or `address_invalid`.
+`server_name_mismatch` …). A request that the broker judged and denied is `Denied`: `approval_id` is the approval that the
+request needs, and `instead` a smaller request that would be allowed now; `agent.instead(error)` is a source of its tokens.
+`keyward explain --own DECISION` explains its `decision_id`. A request that the broker cannot read, e.g. with a number out of
+its range, and a damaged identity (`identity_damaged`, `address_invalid`) are a plain `KeywardError`.
 
 The certificate is renewed by `keyward renew --watch`, which makes the new keys: run it beside the agent, or
 inside `with agent.renewing():`. The next request uses the new certificate, also if another process renewed it.
@@ -50,6 +51,12 @@ LONGEST_WAIT_S = 10
 # How long one request waits for the answer to a request for approval.
 APPROVAL_WAIT_S = 20
 
+# What helps if a wait ends without an approval, by the state of the request.
+WAIT_FIXES = {
+    "pending": "wait again, or withdraw the request: it stays with the broker",
+    "denied": "do not repeat the request unchanged",
+}
+
 # The alerts by which the broker names the cause when it refuses a certificate at the handshake.
 REFUSALS = {
     "CERTIFICATE_REVOKED": ("certificate_revoked", "the certificate of this agent was revoked",
@@ -67,6 +74,11 @@ REFUSALS = {
         "ask an operator for an enrolment code, then: keyward join --replace"),
 }
 
+# The errors of the OAuth routes that are denials (RFC 6749 §5.2, RFC 8628 §3.5).
+OAUTH_DENIALS = {
+    "access_denied", "approval_required", "authorization_pending", "expired_token", "invalid_grant", "slow_down", "unauthorized_client",
+}
+
 # What OpenSSL finds wrong with the broker's certificate, by its number (X509_V_ERR_…).
 EXPIRED, NOT_YET_VALID, WRONG_NAME, WRONG_ADDRESS = 10, 9, 62, 64
 
@@ -75,7 +87,8 @@ class KeywardError(Exception):
     """What the broker refused or could not do: `code` is stable, `fix` says what would help.
 
     `approval_id` and `approval_uri` name the approval that the request needs, `instead` a smaller request that would be
-    allowed now. `retry_after_s` is the time that the broker asks to wait; 0 if it did not say.
+    allowed now: `scope`, the ready `form`, and `expires_in` if the request has to name a life. It has no sensitive parameter.
+    `retry_after_s` is the time that the broker asks to wait; 0 if it did not say.
     """
 
     approval_id = approval_uri = instead = None
@@ -94,7 +107,7 @@ class Unauthenticated(KeywardError):
 
 
 class Denied(KeywardError):
-    """The broker denied the request."""
+    """The broker judged the request and denied it: by a decision, which `decision_id` names, or by the state of an approval."""
 
 
 class Unavailable(KeywardError):
@@ -126,7 +139,11 @@ class Secret:
 
 
 class Lease:
-    """A database login for a limited time. `connection` has the driver and its fields, e.g. `host` and `ca`."""
+    """A database login for a limited time. `connection` has the driver and its fields, e.g. `host` and `ca`.
+
+    It never outlives the agent's certificate. If both end together, `renew` raises `certificate_expires_too_soon` until the
+    certificate was renewed. A login that is `reused` has at least half of the life that a new one would get.
+    """
 
     def __init__(self, agent, answer):
         self._agent = agent
@@ -138,7 +155,7 @@ class Lease:
         self.constrained = answer.get("constrained", [])  # e.g. a life that is shorter than the requested one
 
     def renew(self, life_s=None):
-        """Extends the login, up to `renewable_until`."""
+        """Extends the login to `life_s` seconds from now on, up to `renewable_until`."""
         answer = json.loads(self._agent._send("POST", f"/v1/leases/{self.id}/renew", body={"life_s": life_s}))
         self.expires_at, self.renewable_until = answer["expires_at"], answer["renewable_until"]
         self.constrained = answer.get("constrained", [])
@@ -152,7 +169,11 @@ class Lease:
 
 
 class Approval:
-    """A request for approval: its `state`, the `code` by which an operator finds it, and the `denial_reason` if it was told."""
+    """A request for approval: its `state`, the `code` by which an operator finds it, and the `denial_reason` if it was told.
+
+    `capabilities` are those that its tokens have: a requested one that the agent does not hold is not among them.
+    `decision_id` is the decision that opened it: `keyward explain --own DECISION` explains it.
+    """
 
     def __init__(self, agent, answer):
         self._agent, self.id, self.code = agent, answer["approval"], answer["user_code"]
@@ -161,6 +182,7 @@ class Approval:
     def _take(self, answer):
         self.state, self.uses_left = answer["state"], answer["uses_left"]
         self.expires_at, self.denial_reason = answer.get("expires_at"), answer.get("denial_reason")
+        self.decision_id, self.capabilities = answer.get("decision_id"), answer.get("capabilities", [])
         self._over_at = time.monotonic() + (_rest_s(answer["opened_at"], self.expires_at) if self.expires_at else 0)
 
     def refresh(self, wait_s=0, **limits):
@@ -184,24 +206,30 @@ class Approval:
         if self.state == "approved":
             return self
         why = f"the request {self.id} is {self.state}" + (f": {self.denial_reason}" if self.denial_reason else "")
-        raise _with(Denied(f"approval_{self.state}", why), approval_id=self.id)
+        fix = WAIT_FIXES.get(self.state, "ask for a new approval")
+        raise _with(Denied(f"approval_{self.state}", why, fix, decision_id=self.decision_id), approval_id=self.id)
 
     def withdraw(self):
         """Withdraws the request, or the approval that is no longer needed."""
         self._take(json.loads(self._agent._send("POST", f"/v1/approvals/{self.id}/withdraw")))
 
+    def __repr__(self):
+        return f"<Approval {self.id} {self.state}>"
+
 
 class TokenSource:
     """A token for these capabilities, always with life in it. Calling it gives the token.
 
-    `constrained` says what the broker gave less than requested with the present token, e.g. a shorter life.
+    `constrained` says what the broker gave less than requested with the present token, e.g. a shorter life, and `left_out`
+    which requested capabilities the token does not have: a list of `capability`, `code` and `reason`.
     """
 
     def __init__(self, agent, fields):
-        self._agent, self._fields = agent, fields
+        # The parameters of a capability can be sensitive.
+        self._agent, self._fields = agent, Secret(fields)
         self._lock = threading.Lock()
         self._token, self._replace_at, self._generation = None, 0.0, None
-        self.constrained = []
+        self.constrained, self.left_out = [], []
 
     def __call__(self):
         with self._lock:
@@ -222,16 +250,18 @@ class TokenSource:
 
     def _ask(self):
         generation = self._agent._generation()
-        form = {"grant_type": "client_credentials", **self._fields}
+        form = {"grant_type": "client_credentials", **self._fields.reveal()}
         answer = json.loads(self._agent._send("POST", "/oauth/token", form=form))
         share = REPLACED_AT + random.uniform(-0.1, 0.1)
         self._token = Secret(answer["access_token"].encode())
         self._replace_at = time.monotonic() + share * answer["expires_in"]
         self._generation = generation
-        self.constrained = answer.get("constrained", [])
+        self.constrained, self.left_out = answer.get("constrained", []), answer.get("left_out", [])
 
     def __repr__(self):
-        return f"<TokenSource {self._fields.get('scope', self._fields.get('authorization_details'))}>"
+        fields = self._fields.reveal()
+        named = [str(one.get("capability")) for one in json.loads(fields.get("authorization_details", "[]"))]
+        return f"<TokenSource {' '.join(dict.fromkeys(fields.get('scope', '').split() + named))}>"
 
 
 class Agent:
@@ -249,40 +279,104 @@ class Agent:
         return (self._home / "agent").is_dir()
 
     def token(
-        self, *capabilities, resource=None, approval=None, expires_in=None, authorization_details=None, remediates=None
+        self,
+        *capabilities,
+        resource=None,
+        approval=None,
+        expires_in=None,
+        parameters=None,
+        authorization_details=None,
+        remediates=None,
     ):
         """A source of tokens for these capabilities; the same one for the same ask. Each token is a use of the `approval` (an id).
 
-        `expires_in` is in seconds, `authorization_details` a list (RFC 9396), `remediates` the decision that named this request.
-        A source for an `approval` or a decision is a new one: keep it.
+        `expires_in` is in seconds, `parameters` e.g. `{"payments.refund": {"amount": 100}}`, `authorization_details` a list
+        (RFC 9396), `remediates` the decision that named this request. A source for an `approval` or a decision, or with
+        parameters, is a new one: keep it.
         """
-        details = json.dumps(authorization_details) if authorization_details else None
+        details = _details(parameters, authorization_details)
+        details = json.dumps(details) if details else None
         asked = {"scope": " ".join(capabilities) or None, "authorization_details": details, "resource": resource}
         fields = _given({**asked, "approval": approval, "expires_in": expires_in, "remediates": remediates})
-        if approval or remediates:
+        # A key of the kept sources would show the parameters.
+        if approval or remediates or details:
             return TokenSource(self, fields)
         with self._lock:
             return self._sources.setdefault(tuple(fields.items()), TokenSource(self, fields))
 
-    def request(self, *capabilities, reason, for_s=None, uses=None, expires_in=None, resource=None):
-        """Asks for an approval of one token, or of several within `for_s` seconds. An identical request gets the same one."""
-        body = {"capabilities": capabilities, "reason": reason, "grant_life_s": for_s, "uses": uses}
-        body = _given({**body, "life_s": expires_in, "resource": resource})
+    def instead(self, error):
+        """A source of tokens for the smaller request that `error` offers, with all that the broker says in it.
+
+        It has the offered capabilities, life and parameters, and names the denied decision. Raises `error` if it offers none.
+        """
+        if not error.instead:
+            raise error
+        return TokenSource(self, dict(urllib.parse.parse_qsl(error.instead["form"])))
+
+    def request(
+        self,
+        *capabilities,
+        reason,
+        for_s=None,
+        uses=None,
+        expires_in=None,
+        resource=None,
+        parameters=None,
+        authorization_details=None,
+    ):
+        """Asks for an approval of one token, or of several within `for_s` seconds. An identical request gets the same one.
+
+        `parameters` and `authorization_details` are as for `token`; the token is requested with the same.
+        """
+        details = _details(parameters, authorization_details)
+        named = [one["capability"] for one in details]
+        given = {one["capability"]: one["parameters"] for one in details if one.get("parameters")}
+        places = [place for one in details for place in one.get("locations", [])]
+        body = {"capabilities": list(dict.fromkeys([*capabilities, *named])), "reason": reason, "grant_life_s": for_s}
+        body = {**body, "uses": uses, "life_s": expires_in, "parameters": given or None}
+        body = _given({**body, "resource": resource or (places[0] if places else None)})
         return Approval(self, json.loads(self._send("POST", "/v1/approvals", body=body)))
+
+    def approval(self, approval_id):
+        """The request for approval with this id, e.g. the `approval_id` of an error."""
+        return Approval(self, json.loads(self._send("GET", "/v1/approvals/" + urllib.parse.quote(approval_id, safe=""))))
 
     def approvals(self):
         """The requests for approval of this agent, the newest first."""
         return [Approval(self, one) for one in json.loads(self._send("GET", "/v1/approvals"))["items"]]
 
-    def approved_token(self, *capabilities, reason, for_s=None, timeout_s=None, expires_in=None, resource=None):
-        """A source of tokens, which are approved if they need it: asks and waits. Without `for_s` there is only one token."""
+    def approved_token(
+        self,
+        *capabilities,
+        reason,
+        for_s=None,
+        timeout_s=None,
+        expires_in=None,
+        resource=None,
+        parameters=None,
+        authorization_details=None,
+    ):
+        """A source of tokens, which are approved if they need it: asks and waits. Without `for_s` there is only one token.
+
+        The approval and the token are for the same `parameters` and `authorization_details`, which are as for `token`.
+        If the request is denied or ends, the `Denied` has `instead` if a smaller request would be allowed now.
+        """
         how = {"expires_in": expires_in, "resource": resource}
+        how = {**how, "parameters": parameters, "authorization_details": authorization_details}
         try:
-            how["approval"] = self.request(*capabilities, reason=reason, for_s=for_s, **how).wait(timeout_s).id
+            approval = self.request(*capabilities, reason=reason, for_s=for_s, **how)
         except KeywardError as error:
             if error.code != "approval_not_needed":
                 raise
-        return self.token(*capabilities, **how)
+            return self.token(*capabilities, **how)
+        source = self.token(*capabilities, approval=approval.id, **how)
+        try:
+            approval.wait(timeout_s)
+        except Denied as error:
+            if approval.state != "pending":
+                error.instead = _offer_of(source)
+            raise
+        return source
 
     def secret(self, name, capability=None, **how):
         """An upstream secret, read by way of a token for the capability that names it; `how` is as for `token`."""
@@ -473,23 +567,44 @@ def _error(status, answer, retry_after=None):
     try:
         said = json.loads(answer)
     except ValueError:
-        said = {}
+        said = None
+    said = said if isinstance(said, dict) else {}  # Another program can answer, e.g. a proxy.
     kind = {401: Unauthenticated, 403: Denied, 429: Unavailable, 503: Unavailable}.get(status, KeywardError)
     code = said.get("code", "response_invalid")
-    if code in ("capability_not_granted", "secret_not_granted") or (status == 400 and code.startswith("approv")):
-        kind = Denied
     if kind is Unavailable and said.get("retryable") is False:
         kind = KeywardError  # As many objects exist as may: the same request fails again.
+    # The OAuth routes deny with status 400.
+    if kind is KeywardError and (said.get("decision_id") or said.get("error") in OAUTH_DENIALS):
+        kind = Denied
     why = said.get("detail") or said.get("error_description") or f"the broker answered {status}"
     error = kind(code, why, said.get("fix", ""), said.get("request_id"), said.get("decision_id"))
     error.retry_after_s = int(retry_after) if (retry_after or "").isdecimal() else 0
     return _with(error, said.get("approval_id"), said.get("instead"))
 
 
+def _details(parameters, details):
+    """The list `authorization_details` (RFC 9396) with these parameters of capabilities added."""
+    parameters, details = dict(parameters or {}), [dict(one) for one in details or []]
+    for one in details:
+        given = parameters.pop(one.get("capability"), None)
+        if given is not None:
+            one["parameters"] = {**one.get("parameters", {}), **given}
+    return details + [{"type": "keyward_capability", "capability": name, "parameters": given} for name, given in parameters.items()]
+
+
 def _with(error, approval_id, instead=None):
     error.approval_id, error.instead = approval_id, instead
     error.approval_uri = approval_id and f"/v1/approvals/{approval_id}"
     return error
+
+
+def _offer_of(source):
+    """The smaller request that the refusal of this token offers, if there is one."""
+    try:
+        source()
+    except KeywardError as refused:
+        return refused.instead
+    return None
 
 
 def _rest_s(opened_at, expires_at):

@@ -3,11 +3,13 @@
 usage: verify_evidence.py BUNDLE KEY        (KEY is the line of GET /v1/checkpoint/key, or a file with it; never take it from the bundle)
 
 Needs the package `cryptography`. Checks that the manifest is signed by the key, that every file is the one that it was
-signed for, that every entry is in the ledger of the signed checkpoint (RFC 9162, section 2.1.3.2), and, for an agent or
-operator, that no entry of the range is missing. For an incident, it checks this for each of its agents and operators.
+signed for, that every entry is in the ledger of the signed checkpoint (RFC 9162, section 2.1.3.2), that each approval by
+an operator has the signature of the operator's accepted approval key, and, for an agent or operator, that no entry of the range is
+missing. For an incident, it checks this for each of its agents and operators.
 """
 
 import base64
+import bisect
 import hashlib
 import io
 import json
@@ -16,10 +18,18 @@ import struct
 import sys
 import zipfile
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 
 BYTES_MAX = 64 * 1024 * 1024
+FILES = ("checkpoint-keys.jsonl", "checkpoint.txt", "entries.jsonl", "manifest.txt", "scope.json")
+# Kinds of entries: docs/reference/events.md has their names.
+DECLARATIONS_APPLIED, SENSITIVITY_LOWERED, EVIDENCE_EXPORTED, APPROVAL_APPROVED = 0x0101, 0x0308, 0x0D01, 0x0F02
+APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED = 0x0221, 0x0222
 
 
 def check(holds, why):
@@ -118,6 +128,95 @@ def root_of(entry, size):
     return root
 
 
+def decode(text):
+    """The bytes of base64url without padding, in its one form."""
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    check(base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == text, "not base64url")
+    return raw
+
+
+def canonical(value):
+    """The form of RFC 8785 of a value without fractions, whose names of fields are ASCII."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def check_request(event, where):
+    """The signed request is one of the agent and for the capabilities that the entry names: people read the entry."""
+    text = event["canonical_request"]
+    check(sha256(text.encode()).hex() == event["digest"], f"{where} has the digest of another request")
+    request = read_json(text)
+    is_known = canonical(request) == text and request["type"] == "keyward-approval-request-1"
+    check(is_known, f"{where} has a request of another form")
+    agent = request["agent"].removeprefix("spiffe://").partition("/agent/")[2]
+    names = [one["name"] for one in request["capabilities"]]
+    check(agent == event["agent"] and names == event["capabilities"], f"{where} has another request than it names")
+
+
+def signed_by_operator(entry, where):
+    """The operator, the signed bytes and the signature's fields of an approval; None for an entry without one."""
+    if entry["kind"] == APPROVAL_APPROVED:
+        event = read_json(entry["event"])
+        check(("canonical_request" in event) == ("public_key" in event), f"{where} has only a part of its fields")
+        if "canonical_request" in event:
+            check_request(event, where)
+        signed = {"approval": event["approval"], "digest": event["digest"], "rules": event["rules_hash"],
+                  "type": "keyward-approval-vote-1"}
+        by, fields = event["by"], event
+    elif entry["kind"] == DECLARATIONS_APPLIED and "approved" in (event := read_json(entry["event"])):
+        fields = event["approved"]
+        by = fields["operator"]
+        signed = {"digest": fields["digest"], "operator": by, "type": "keyward-plan-approval-1"}
+    elif entry["kind"] == SENSITIVITY_LOWERED and "approved" in (event := read_json(entry["event"])):
+        fields = event["approved"]
+        by = fields["operator"]
+        signed = {"classified_seq": str(fields["classified_seq"]), "expires_at": fields["expires_at"], "operator": by,
+                  "secret": event["secret"], "sensitivity": event["to"], "type": "keyward-sensitivity-approval-1"}
+    else:
+        return None
+    return by, canonical({**signed, "verdict": "approve"}).encode(), fields
+
+
+def key_changes(entries):
+    """The changes of approval keys in the bundle, by operator: entries with the accepted key, or None after a removal."""
+    changes = {}
+    for entry in entries:
+        if entry["kind"] in (APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED):
+            event = read_json(entry["event"])
+            key = event["key"] if entry["kind"] == APPROVAL_KEY_ACCEPTED else None
+            changes.setdefault(event["operator"], []).append((entry["seq"], key))
+    return changes
+
+
+def check_signatures(entries):
+    """Each approval by an operator has a signature by the operator's approval key; also counts those without the key."""
+    changes, verified, without_key = key_changes(entries), 0, 0
+    for entry in entries:
+        where = f"the approval in entry {entry['seq']}"
+        found = signed_by_operator(entry, where)
+        if found is None:
+            continue
+        by, signed, fields = found
+        check(("public_key" in fields) == ("key_seq" in fields), f"{where} has only a part of its fields")
+        if "public_key" not in fields:
+            without_key += 1  # an entry of an earlier version
+            continue
+        public = decode(fields["public_key"])
+        check(sha256(public).hex() == fields["approval_key"], f"{where} names another key than it has")
+        own = changes.get(by, [])
+        # The last change before the approval: entries are in order.
+        before = bisect.bisect_left(own, entry["seq"], key=lambda one: one[0])
+        is_it = before > 0 and own[before - 1] == (fields["key_seq"], fields["approval_key"])
+        check(is_it, f"{where}: the bundle has no entry that accepted its key for the operator, or a later entry ended the key")
+        key = load_der_public_key(public)
+        check(isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1), f"{where} has another kind of key")
+        try:
+            key.verify(decode(fields["signature"]), signed, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            raise ValueError(f"{where} is not signed by its key") from None
+        verified += 1
+    return verified, without_key
+
+
 def check_complete(scope, entries):
     """Each entry of the subject links to the one before it in the bundle, and the range is bounded."""
     kind, name = scope["subject"]["kind"].encode(), scope["subject"]["name"].encode()
@@ -144,7 +243,7 @@ def check_complete(scope, entries):
 def check_recorded(scope, entries):
     """A range without an end ends with the entry that records the bundle, and that names the same subjects."""
     last = [entry for entry in entries if entry["place"] != "related"][-1]
-    check(last["seq"] == scope["through"] and last["kind"] == 0x0D01, "the range does not end with the bundle's entry")
+    check(last["seq"] == scope["through"] and last["kind"] == EVIDENCE_EXPORTED, "the range does not end with the bundle's entry")
     event = read_json(last["event"])
     check(event["subject"] == scope["subject"], "the bundle was recorded for another subject")
     check(event.get("subjects", []) == scope.get("subjects", []), "the bundle was recorded for other subjects")
@@ -175,41 +274,66 @@ def check_incident(scope, entries):
 
 
 def unpack(raw):
-    """The files of the one archive of these files: stored in order, without times."""
+    """The files of an archive in the form of a bundle."""
     check(len(raw) <= BYTES_MAX, "too large")
-    files, again = {}, io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive, zipfile.ZipFile(again, "w") as written:
+    files = {}
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         for info in archive.infolist():
             check(info.compress_type == zipfile.ZIP_STORED and info.filename not in files, "not this kind of archive")
             files[info.filename] = archive.read(info)
+    check(raw == pack(files), "other bytes than those of its files")
+    return files
+
+
+def pack(files):
+    """The one archive of these files: stored in order, without times."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
         for name in sorted(files):
             info = zipfile.ZipInfo(name)
             info.create_system, info.external_attr = 3, 0o100644 << 16
             info.create_version = info.extract_version = 10
-            written.writestr(info, files[name])
-    return files, again.getvalue()
+            archive.writestr(info, files[name])
+    return packed.getvalue()
 
 
 def verify(bundle, key):
+    check(key.strip(), "no checkpoint key was given")
     with open(bundle, "rb") as file:
         raw = file.read(BYTES_MAX + 1)
-    files, again = unpack(raw)
-    check(raw == again, "other bytes than those of its files")
+    check(raw, "the bundle is an empty file")
+    files = unpack(raw)
+    for name in FILES:
+        check(name in files, f"the bundle has no file {name}")
+        check(files[name] or name == "checkpoint-keys.jsonl", f"the file {name} of the bundle is empty")
     signer = last_key(parse_key(key), lines_of(files["checkpoint-keys.jsonl"]))
     manifest = files["manifest.txt"].decode()
     what, *lines = signed_lines(manifest, signer)
     check(what == "keyward evidence 1" and manifest.split("\n\n", 1)[1].count("\n") == 1, "not a manifest")
     others = sorted(name for name in files if name != "manifest.txt")
-    hashes = [f"{sha256(files[name]).hex()} {name}" for name in others]
-    check(lines == hashes, "a file was changed, added or removed")
+    expected = [f"{sha256(files[name]).hex()} {name}" for name in others]
+    check(lines == expected, "a file was changed, added or removed")
     size, root = signed_lines(files["checkpoint.txt"].decode(), signer)
     scope = read_json(files["scope.json"].decode())
     entries = [read_json(line) for line in lines_of(files["entries.jsonl"])]
+    check(any(one["place"] != "related" for one in entries), "the bundle has no entry about its subject, and proves nothing")
     check([one["seq"] for one in entries] == sorted({one["seq"] for one in entries}), "not in order")
     for entry in entries:
         check(root_of(entry, int(size)) == base64.b64decode(root), f"entry {entry['seq']} is not in the ledger")
     if "until_ms" not in scope:
         check_recorded(scope, entries)
+    return conclude(scope, entries) + signatures(entries)
+
+
+def signatures(entries):
+    """What was found out about the approvals by operators."""
+    verified, without_key = check_signatures(entries)
+    said = f"; verified approvals by operators: {verified}" if verified else ""
+    return said + (f"; approvals of an earlier version, which has no key to verify them: {without_key}" if without_key else "")
+
+
+def conclude(scope, entries):
+    """What the bundle proves about its subject."""
     subject = f"{scope['subject']['kind']} {scope['subject']['name']}"
     count = sum(entry["place"] == "subject" for entry in entries)
     if "subjects" in scope:

@@ -85,6 +85,7 @@ impl Upkeep {
         // Changes of the schedule.
         publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
         self.services.record_refused_certificates().await;
+        self.services.record_ended_readings().await;
     }
 
     /// First the trusted authorities: a client with a certificate of the newest one must be accepted.

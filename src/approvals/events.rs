@@ -8,7 +8,7 @@ use crate::crypto::HexText;
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// An agent asked for an approval.
+/// An agent asked for an approval of a token request.
 #[derive(Debug, Serialize)]
 pub struct ApprovalRequested<'a> {
     /// The agent.
@@ -61,7 +61,7 @@ pub struct VoteText<'a> {
     pub rules_hash: HexText,
 }
 
-/// An operator approved a request.
+/// An operator approved a request of an agent; the entry has the operator's signature.
 #[derive(Debug, Serialize)]
 pub struct ApprovalApproved<'a> {
     /// The operator.
@@ -75,13 +75,19 @@ pub struct ApprovalApproved<'a> {
     pub complete: bool,
     /// The time since the request, in seconds.
     pub waited_s: i64,
-    /// The signature of the vote by the operator's approval key: ASN.1 DER in base64url.
+    /// The signature of the vote (`wire::ApprovalBallot`) by the operator's approval key: ASN.1 DER in base64url.
     pub signature: String,
-    /// The fingerprint of the approval key, in hex.
+    /// The canonical request (RFC 8785), whose SHA-256 is `digest`. It is a text, so that nobody has to build it again.
+    pub canonical_request: String,
+    /// The fingerprint of the approval key: SHA-256 of `public_key`, in hex.
     pub approval_key: String,
+    /// The approval key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
+    /// The entry that accepted the approval key.
+    pub key_seq: u64,
 }
 
-/// An operator denied a request, or ended an approval.
+/// An operator denied a request of an agent, or ended an approval before its time.
 #[derive(Debug, Serialize)]
 pub struct ApprovalDenied<'a> {
     /// The operator.
@@ -98,7 +104,7 @@ pub struct ApprovalDenied<'a> {
     pub told_agent: bool,
 }
 
-/// An agent withdrew its request.
+/// An agent withdrew its request for approval.
 #[derive(Debug, Serialize)]
 pub struct ApprovalWithdrawn<'a> {
     /// The agent.

@@ -71,11 +71,17 @@ impl RequestedGrant {
         }
     }
 
-    /// SHA-256 of its canonical form (RFC 8785).
+    /// Its canonical form (RFC 8785).
+    #[must_use]
+    pub fn canonical(&self) -> Vec<u8> {
+        // Text and whole numbers of at most 53 bits always have a canonical form.
+        self.text().canonical().unwrap_or_default()
+    }
+
+    /// SHA-256 of its canonical form.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        // Text and whole numbers of at most 53 bits always have a canonical form.
-        sha256(&self.text().canonical().unwrap_or_default())
+        sha256(&self.canonical())
     }
 }
 

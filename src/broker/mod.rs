@@ -79,8 +79,9 @@ pub use identity::revoke::{HolderRevoked, Revocation};
 pub use identity::revoke_code::{CodeUse, RevokedCode};
 pub use identity::standing::InstanceStanding;
 pub use incidents::{
-    ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted, NotedIncident,
-    OpenedIncident, OrderedContainment, TextComparison, WantedReport, subject_answer, times_answer,
+    AdminsLeft, ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted,
+    NotedIncident, OpenedIncident, OrderedContainment, TextComparison, WantedReport, subject_answer,
+    times_answer,
 };
 pub use keyed_locks::KeyedLocks;
 pub use keys::checkpoints::notary;
@@ -106,6 +107,7 @@ pub use secrets::classify::{Classification, Classified};
 pub use secrets::put_secret::{Expected, PutSecret, StoredSecret};
 pub use secrets::put_values::PutValues;
 pub use secrets::reveal::Revealed;
+pub use secrets::second_operator::SensitivityApproval;
 pub use secrets::versions::VersionAct;
 pub use services::{
     ElsewhereCredential, EntryLimits, KeyringAccess, Notifications, RequestLimits, Services, Settings,

@@ -38,7 +38,8 @@ pub(crate) fn state_of(approval: &OwnApprovalAnswer) -> Option<ApprovalState> {
 
 /// The failure of a command that needs the approval, if it can be used no more.
 pub(crate) fn refusal_of(approval: &OwnApprovalAnswer) -> Option<CommandFailure> {
-    let code = match state_of(approval)? {
+    let state = state_of(approval)?;
+    let code = match state {
         ApprovalState::Approved => return None,
         ApprovalState::Pending => code::APPROVAL_PENDING,
         ApprovalState::Denied => code::APPROVAL_DENIED,
@@ -46,10 +47,26 @@ pub(crate) fn refusal_of(approval: &OwnApprovalAnswer) -> Option<CommandFailure>
         ApprovalState::Expired => code::APPROVAL_EXPIRED,
         ApprovalState::Withdrawn => code::APPROVAL_WITHDRAWN,
     };
-    let failure = CommandFailure::new(code);
+    let failure = CommandFailure::new(code).of_approval(approval).mended_by(fix_of(state, approval));
     let Some(reason) = &approval.denial_reason else { return Some(failure) };
-    let why = format!("an operator denied the request: \"{}\"", visible(reason, REASON_CHARS));
-    Some(failure.because(why).mended_by("do not repeat the request unchanged"))
+    Some(failure.because(format!("an operator denied the request: \"{}\"", visible(reason, REASON_CHARS))))
+}
+
+/// What the user of the command does about the end of its wait.
+fn fix_of(state: ApprovalState, approval: &OwnApprovalAnswer) -> String {
+    let OwnApprovalAnswer { approval: id, denial_reason, .. } = approval;
+    match state {
+        ApprovalState::Pending => format!(
+            "repeat the command to wait for the same request again, or withdraw it: `keyward request withdraw {id}`"
+        ),
+        ApprovalState::Denied if denial_reason.is_none() => format!(
+            "do not repeat the request unchanged; an operator sees the reason: `keyward approval show {id}`"
+        ),
+        ApprovalState::Denied => "do not repeat the request unchanged".to_owned(),
+        ApprovalState::Approved | ApprovalState::Used | ApprovalState::Expired | ApprovalState::Withdrawn => {
+            "repeat the command to ask for a new approval".to_owned()
+        }
+    }
 }
 
 impl AnswerWait<'_> {
@@ -164,7 +181,7 @@ mod tests {
         serde_json::from_value(json!({
             "approval": "appr_06h2htbrfhs6388gu9e2l31ivk", "approval_uri": "/v1/approvals/x", "state": state,
             "user_code": "WDJB-MJHT", "uses_left": 0, "expires_at": "2026-12-01T03:00:00.000Z",
-            "opened_at": "2026-11-30T03:00:00.000Z",
+            "opened_at": "2026-11-30T03:00:00.000Z", "decision_id": "dec_06h302kig9p6nesb7ssq1ja15s",
             "denial_reason": denial_reason,
         }))
         .unwrap()
@@ -181,6 +198,14 @@ mod tests {
         assert!(refusal_of(&approval("a_state_of_tomorrow", None)).is_none());
         let told = refusal_of(&approval("denied", Some("frozen\u{1b}[2K"))).unwrap();
         assert!(told.why().contains("frozen<U+001B>"), "{}", told.why());
+        // And what the user does, with the id of the request
+        let pending = refusal_of(&approval("pending", None)).unwrap();
+        assert!(pending.fix().contains("keyward request withdraw appr_"), "{}", pending.fix());
+        // And it names the approval and the decision for programs
+        let output = told.output();
+        assert_eq!(output.approval_id.as_deref(), Some("appr_06h2htbrfhs6388gu9e2l31ivk"));
+        assert_eq!(output.approval_uri.as_deref(), Some("/v1/approvals/x"));
+        assert_eq!(output.decision_id.as_deref(), Some("dec_06h302kig9p6nesb7ssq1ja15s"));
     }
 
     #[test]

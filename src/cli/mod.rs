@@ -10,8 +10,10 @@ mod completion;
 mod confirmation;
 mod demo;
 mod details;
+mod ended_keys;
 mod enrolment;
 mod examples;
+mod given_home;
 mod guesses;
 mod help;
 mod host_args;
@@ -50,6 +52,7 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 
 use self::enrolment::{join, renew};
+use self::given_home::GivenHome;
 use self::run::{companion, run as run_command};
 use self::session::VerbSession;
 use self::usage::{report_usage, with_meant_verb, with_tips};
@@ -90,11 +93,16 @@ pub async fn run_local(command: &LocalCommand, console: &Console) -> Result<(), 
     }
 }
 
-/// Runs a verb that calls a running broker.
+/// Runs a verb that calls a running broker. Commands that a failure suggests have the option `--home` of this one.
 ///
 /// # Errors
 /// [`CommandFailure`].
 pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), CommandFailure> {
+    let done = run_verb(command, home, console).await;
+    done.map_err(|failure| GivenHome::of_process().kept_in_failure(failure))
+}
+
+async fn run_verb(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), CommandFailure> {
     if console.is_json() {
         client::say_nothing_of_read_only();
     }

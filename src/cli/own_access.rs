@@ -128,6 +128,34 @@ impl OwnAccessArgs {
     }
 }
 
+impl OwnAccessArgs {
+    /// Says that the operator of this command gets a lower role or scope if it is `name`, and asks.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] unless it is confirmed.
+    pub(crate) fn check_lowered(
+        &self,
+        session: VerbSession<'_>,
+        name: &OperatorName,
+        role: &str,
+        scope: &str,
+    ) -> Result<(), CommandFailure> {
+        if !OwnAccess::of(session)?.is(&SubjectName::Operator(name.clone())) {
+            return Ok(());
+        }
+        session.console.say(&format!(
+            "operator `{name}` is the one you use now: after this command it has the role {role} and the scope {scope}, and only \
+             another admin with the scope `all` can undo this: `keyward operator role {name} admin --no-owner`"
+        ));
+        if self.yes {
+            return Ok(());
+        }
+        let act = "the lower role or scope of your own operator";
+        let fix = "add `--yes` to confirm the lower role or scope of your own operator";
+        Question { act, question: "Lower your own role or scope?", fix }.ask(session.console)
+    }
+}
+
 /// The sentence that says whose access ends.
 pub(crate) fn own(subject: &SubjectName) -> String {
     let (kind, which) = (subject.kind(), subject.name().or_else(|| subject.id()).unwrap_or_default());

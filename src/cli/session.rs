@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::details::print_details;
+use super::ended_keys::said_of_approval_keys;
 use super::listing::Selection;
 use super::owners::SeenOwners;
 use super::table::Row;
@@ -194,6 +195,9 @@ impl VerbSession<'_> {
         self.print(&ended, |ended| said(ended.seq, done));
         if let Some(unused) = ended.unused_uses.filter(|_| !self.console.is_json()) {
             self.console.say(&said_of_codes(unused));
+        }
+        if !ended.ended_approval_keys.is_empty() && !self.console.is_json() {
+            self.console.say(&said_of_approval_keys(&ended.ended_approval_keys));
         }
         check_durable(&ended)
     }

@@ -71,6 +71,9 @@ pub enum SlotCommand {
         /// The slot's id
         #[arg(value_name = "ID")]
         id: String,
+        /// Do not ask before the slot is removed; required where there is no terminal
+        #[arg(long)]
+        yes: bool,
         /// The other slots
         #[command(flatten)]
         others: OtherSlotsArgs,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::given_home::GivenHome;
 use super::guesses::meant_verb;
 use super::help;
 use crate::base::{code, io_reason, near_texts};
@@ -100,6 +101,7 @@ pub(super) fn with_tips(mut error: clap::Error) -> clap::Error {
         None
     };
     if let Some(tip) = tip {
+        let tip = GivenHome::of_process().kept_in(&tip);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error
@@ -174,7 +176,8 @@ pub(super) fn with_meant_verb(noun: &str, given: &[String], failure: CommandFail
         return failure;
     };
     let why = format!("`{word}` was taken for the name of a capability: {}", failure.why());
-    failure.because(why).mended_by(format!("use `keyward {words}`: {help}"))
+    let fix = GivenHome::of_process().kept_in(&format!("use `keyward {words}`: {help}"));
+    failure.because(why).mended_by(fix)
 }
 
 /// The tip for an empty home directory that nobody typed.

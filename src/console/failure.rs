@@ -11,7 +11,7 @@ use crate::base::{
 use crate::config::{ConfigError, Fault};
 use crate::files::FileUser;
 use crate::keyring::{PassphraseError, ShareError};
-use crate::wire::{FailureOutput, NextStepBody};
+use crate::wire::{FailureOutput, NextStepBody, OwnApprovalAnswer};
 
 /// A failed command: error code, problem, fix and exit code.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct CommandFailure {
     places: Vec<String>,
     /// What a refusal of the broker names for programs.
     next: Option<Box<NextSteps>>,
+    /// Whether a change was sent, and its outcome is unknown.
+    is_in_doubt: bool,
     exit: u8,
 }
 
@@ -51,6 +53,7 @@ impl CommandFailure {
             request: None,
             places: Vec::new(),
             next: None,
+            is_in_doubt: false,
             exit: exit_code(code.sort()),
         }
     }
@@ -123,6 +126,7 @@ impl CommandFailure {
             request: refused.request,
             places: refused.places,
             next: Some(Box::new(refused.next)),
+            is_in_doubt: false,
         }
     }
 
@@ -197,7 +201,12 @@ impl CommandFailure {
              change, and the `show` and `list` verbs and `keyward audit list --last 20` show the object",
             self.fix
         );
-        self.because(why).mended_by(fix)
+        Self { is_in_doubt: true, ..self.because(why).mended_by(fix) }
+    }
+
+    /// Whether a change was sent and got no response, so that its outcome is unknown.
+    pub(crate) const fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// As an operator that is limited to this owner is told it.
@@ -218,6 +227,20 @@ impl CommandFailure {
         self
     }
 
+    /// With the approval that the command waited for, and the decision that opened it.
+    #[must_use]
+    pub(crate) fn of_approval(mut self, approval: &OwnApprovalAnswer) -> Self {
+        let body = NextStepBody {
+            approval_id: Some(approval.approval.to_string()),
+            approval_uri: Some(approval.approval_uri.clone()),
+            instead: None,
+        };
+        let retryable = self.code.parse::<Code>().is_ok_and(Code::is_retryable);
+        self.next = Some(Box::new(NextSteps { retryable, retry_after_s: None, body }));
+        self.decision = approval.decision_id.map(|id| id.to_string());
+        self
+    }
+
     /// The approval that a refused request needs, or that it names.
     pub(crate) fn approval_id(&self) -> Option<&str> {
         self.next.as_ref()?.body.approval_id.as_deref()
@@ -225,7 +248,7 @@ impl CommandFailure {
 
     /// The failure for `-o json`.
     pub(crate) fn output(&self) -> FailureOutput {
-        let Self { code, why, fix, decision, request, places, next, exit } = self.clone();
+        let Self { code, why, fix, decision, request, places, next, exit, .. } = self.clone();
         let of_code = || code.parse::<Code>().is_ok_and(Code::is_retryable);
         let next =
             next.map_or_else(|| NextSteps { retryable: of_code(), ..NextSteps::default() }, |next| *next);

@@ -25,5 +25,5 @@ pub use keyed_digest::{KeyedDigest, ValueDigestKeys};
 pub use note::{Ed25519Key, verify_ed25519};
 pub use recipient::{RecipientError, RecipientKey};
 pub use shamir::{combine, split};
-pub use signing::{EcdsaKey, KeyError, SignatureForm, verify_p256};
+pub use signing::{EcdsaKey, KeyError, SignatureForm, p256_der, p256_point, verify_p256};
 pub use stretch::{StretchCost, StretchError, stretch};

@@ -110,6 +110,24 @@ pub fn verify_p256(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature).is_ok()
 }
 
+/// The DER prefix of every P-256 public key before its point (RFC 5480 §2).
+const P256_INFO: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// The P-256 key with this uncompressed point as DER `SubjectPublicKeyInfo` (RFC 5480).
+#[must_use]
+pub fn p256_der(point: &[u8]) -> Vec<u8> {
+    [&P256_INFO, point].concat()
+}
+
+/// The uncompressed point of a P-256 key in the form of [`p256_der`]; `None` for anything else.
+#[must_use]
+pub fn p256_point(der: &[u8]) -> Option<&[u8]> {
+    der.strip_prefix(&P256_INFO).filter(|point| point.len() == 65 && point.first() == Some(&4))
+}
+
 impl fmt::Debug for EcdsaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EcdsaKey([redacted])")
@@ -130,7 +148,9 @@ mod tests {
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_point());
         assert!(public.verify(b"message", &signature).is_ok());
         assert!(public.verify(b"massage", &signature).is_err());
-        assert_eq!(key.public_der().unwrap().len(), 91);
+        let der = key.public_der().unwrap();
+        assert_eq!((p256_der(key.public_point()), p256_point(&der)), (der.clone(), Some(key.public_point())));
+        assert_eq!([p256_point(&der[1..]), p256_point(&der[..90]), p256_point(b"")], [None; 3]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct AdoptionOrder<'a> {
     pub at: Option<Timestamp>,
 }
 
-/// The broker serves from this data directory from here on.
+/// The broker adopted this data directory, and serves from it from here on.
 #[derive(Debug, Serialize)]
 pub struct DataAdopted<'a> {
     /// `host uid N`, or `found at start` for data that no start has located before.
@@ -51,7 +51,8 @@ impl Event for DataAdopted<'_> {
     const NAME: &'static str = "data.adopted";
 }
 
-/// The data directory is on another machine, as containers are after an upgrade of their image.
+/// Alarm: the data directory is on another machine than before; a container counts as another machine after an upgrade of
+/// its image.
 #[derive(Debug, Serialize)]
 pub struct MachineChanged {
     /// A digest of the machine's id, in hex.

@@ -215,7 +215,8 @@ pub struct OrderingOperator {
     pub enrolled_seq: u64,
 }
 
-/// A pending order was not carried out: it has nothing to take away, or its operator no longer has the right.
+/// The broker did not carry out a pending order, because the order has nothing to take away, or its operator no longer has
+/// the right.
 #[derive(Debug, Serialize)]
 pub struct PendingOrderFailed<'a> {
     /// The actor: `host uid N`, or an operator's name.

@@ -4,8 +4,8 @@ use crate::base::{AgentName, OperatorName};
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// A credential was presented that this broker signed and its ledger does not have: the ledger is an older
-/// copy than the one that the credential was issued by. At most one entry an hour.
+/// Alarm: a caller presented a credential that this broker signed and that its ledger does not have, so the ledger is an
+/// older copy. At most one entry an hour.
 #[derive(Debug, Serialize)]
 pub struct RollbackSuspected {
     /// `token` or `certificate`.

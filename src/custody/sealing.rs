@@ -3,7 +3,7 @@ use serde::Serialize;
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// The broker, which had been sealed or had started so, was opened by hand.
+/// A broker that was sealed, or had started sealed, was unsealed.
 #[derive(Debug, Serialize)]
 pub struct BrokerUnsealed {
     /// The actor: `host uid N`.
@@ -14,7 +14,7 @@ pub struct BrokerUnsealed {
     pub refused: u32,
 }
 
-/// The broker was told to seal itself, and does so next.
+/// The broker got the order to seal itself, and wipes its keys next.
 #[derive(Debug, Serialize)]
 pub struct BrokerSealed {
     /// The actor: `host uid N`.

@@ -7,7 +7,7 @@ use crate::keyring::{RootId, SlotKind, SlotView};
 use crate::ledger::{Key, Kind};
 use crate::store::{At, Event, History};
 
-/// The keyring has other slots than the ledger knew of.
+/// The keyring has other key slots than the ledger knew.
 #[derive(Debug, Serialize)]
 pub struct SlotsChanged<'a> {
     /// The actor: `host uid N`, or `found at start` for an unexplained change.
@@ -26,7 +26,7 @@ impl Event for SlotsChanged<'_> {
     const NAME: &'static str = "keyring.slots-changed";
 }
 
-/// Another key signs checkpoints from here on.
+/// From here on, another key signs the checkpoints of the ledger.
 #[derive(Debug, Serialize)]
 pub struct CheckpointKeyRotated<'a> {
     /// The actor; absent for a scheduled rotation.
@@ -43,7 +43,7 @@ impl Event for CheckpointKeyRotated<'_> {
     const NAME: &'static str = "checkpoint-key.rotated";
 }
 
-/// The keys that seal the ledger and the index and digest requests were rotated, at a start.
+/// At a start, the broker rotated the keys that seal the ledger and the index, and the key that digests requests.
 #[derive(Debug, Serialize)]
 pub struct SealingKeysRotated {
     /// The generation of the delta key.

@@ -9,16 +9,18 @@ use crate::config::Replication;
 /// The oldest major version of PostgreSQL that keyward is tested with.
 pub(super) const VERSION_MIN: u32 = 15;
 
-/// Rights are asked for by name, so a missing schema is an error of its own.
-const FACTS: &str = "SELECT current_setting('server_version_num')::integer / 10000, \
-     (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user), \
+/// Rights are asked for by name, so a missing schema is an error of its own. `SET ROLE` gives the rights of every role that
+/// the broker's role is a member of, also of those that it does not inherit from.
+const FACTS: &str = "WITH reachable AS (SELECT * FROM pg_roles WHERE pg_has_role(oid, 'MEMBER')) \
+     SELECT current_setting('server_version_num')::integer / 10000, \
+     EXISTS (SELECT FROM reachable WHERE rolsuper OR rolcreaterole \
+       OR rolname IN ('pg_execute_server_program', 'pg_write_server_files')), \
      has_table_privilege('keyward.entries', 'SELECT') AND has_table_privilege('keyward.entries', 'INSERT') \
        AND has_table_privilege('keyward.head', 'SELECT') AND has_any_column_privilege('keyward.head', 'UPDATE'), \
-     has_any_column_privilege('keyward.entries', 'UPDATE') OR has_table_privilege('keyward.entries', 'DELETE') \
-       OR has_table_privilege('keyward.entries', 'TRUNCATE') OR has_table_privilege('keyward.head', 'DELETE') \
-       OR has_table_privilege('keyward.head', 'INSERT') OR has_table_privilege('keyward.head', 'TRUNCATE') \
-       OR has_table_privilege('keyward.entries', 'TRIGGER') OR has_table_privilege('keyward.head', 'TRIGGER') \
-       OR has_schema_privilege('keyward', 'CREATE') \
+     EXISTS (SELECT FROM reachable WHERE has_any_column_privilege(oid, 'keyward.entries', 'UPDATE') \
+         OR has_table_privilege(oid, 'keyward.entries', 'DELETE, TRUNCATE, TRIGGER') \
+         OR has_table_privilege(oid, 'keyward.head', 'INSERT, DELETE, TRUNCATE, TRIGGER') \
+         OR has_schema_privilege(oid, 'keyward', 'CREATE')) \
        OR EXISTS (SELECT FROM pg_class WHERE oid IN ('keyward.entries'::regclass, 'keyward.head'::regclass) \
          AND pg_has_role(relowner, 'MEMBER')) \
        OR EXISTS (SELECT FROM pg_namespace WHERE nspname = 'keyward' AND pg_has_role(nspowner, 'MEMBER')) \
@@ -105,7 +107,7 @@ pub(super) const fn is_replicated(standby_names: &str, replication: Replication)
 #[derive(Clone, Debug)]
 struct Facts {
     version: u32,
-    /// It is a superuser, or can make itself a member of other roles.
+    /// It is, or can become, a superuser, or can make itself a member of other roles.
     is_powerful: bool,
     has_rights: bool,
     has_excess: bool,
@@ -141,9 +143,9 @@ impl Facts {
         }
         if self.is_powerful || self.has_excess {
             return Err(
-                "the broker's role can change or remove entries of the ledger: use a role that is no superuser, has \
-                 no `CREATEROLE`, and neither is nor can become the owner of the schema or of the database, and grant its rights \
-                 by `keyward ledger prepare`",
+                "the broker's role, or a role that it is a member of, can change or remove entries of the ledger: use a role \
+                 that is no superuser, has no `CREATEROLE`, owns neither the schema nor the database, and is a member of no such \
+                 role, and grant its rights by `keyward ledger prepare`",
             );
         }
         if !self.has_rights {

@@ -18,6 +18,7 @@ mod reader;
 mod rows;
 mod schema;
 mod session;
+mod stall;
 mod target;
 mod trouble;
 mod worker;

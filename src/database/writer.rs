@@ -42,8 +42,9 @@ pub(super) struct Writer {
 /// How long a start waits for the session of a broker that has just ended.
 const CLAIM: Duration = Duration::from_secs(10);
 const CLAIM_EVERY: Duration = Duration::from_millis(100);
-/// Pause between two attempts to look up a batch.
-const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+/// First and longest pause between two attempts to look up a batch, each of which logs in anew; it doubles.
+const LOOK_UP_FIRST: Duration = Duration::from_millis(200);
+const LOOK_UP_LONGEST: Duration = Duration::from_secs(2);
 /// How often the checks of the start are repeated.
 const CHECK_EVERY: Duration = Duration::from_secs(PROBE_EVERY_S);
 /// Longest wait of a broker's close.
@@ -95,7 +96,10 @@ impl Writer {
         let waited = Stopwatch::start();
         while !lock(&mut session, claim.ledger).await? {
             if waited.elapsed() > CLAIM {
-                return unusable("another broker uses the ledger in the database: stop it first");
+                return unusable(
+                    "another broker uses the ledger in the database: stop it first; if no other broker runs, a commit of a \
+                     broker that has ended still waits for a standby: check the standbys, and try again",
+                );
             }
             sleep(CLAIM_EVERY).await;
         }
@@ -244,7 +248,7 @@ impl Writer {
     /// The lock of the head proves that no COMMIT of the batch is under way, and the acknowledged write that the server
     /// is the primary, and that a standby has what was looked up.
     pub(super) async fn look_up(&mut self, seq: u64) -> Result<Option<EntryRow>, Trouble> {
-        let mut has_warned = false;
+        let (mut has_warned, mut pause) = (false, LOOK_UP_FIRST);
         loop {
             let done = self.try_look_up(seq).await;
             let goes_on = matches!(done, Err(Trouble::Again(_) | Trouble::Full));
@@ -259,7 +263,8 @@ impl Writer {
             }
             has_warned = true;
             self.session = None;
-            sleep(LOOK_UP_EVERY).await;
+            sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LOOK_UP_LONGEST);
         }
     }
 
@@ -301,9 +306,9 @@ impl Writer {
     /// Notes that the ledger is closed in good order, and where it is continued. A broker does so unless the database
     /// does not answer; the end of a move is committed like an entry, because data are put aside after it.
     pub(super) async fn close(&mut self) -> Result<(), DatabaseFault> {
-        let (Some(claim), Some(mut session)) = (self.claim.take(), self.session.take()) else {
-            return Ok(());
-        };
+        let Some(claim) = self.claim.take() else { return Ok(()) };
+        // Without a session, nothing says that the ledger is closed.
+        let mut session = self.session.take().ok_or(DatabaseFault::Lost)?;
         let (writer, state) = (hex(&claim.writer), claim.purpose.ends_with().number());
         let closed = format!(
             "UPDATE keyward.head SET writer = NULL, state = {state} WHERE writer = decode('{writer}', 'hex')"

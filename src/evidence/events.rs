@@ -5,8 +5,8 @@ use crate::base::OperatorName;
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// An evidence bundle was made. Its entry is the last one of the bundle: it links to the last entry before that concerns
-/// the subject.
+/// An operator made an evidence bundle. Its entry is the last one of the bundle: it links to the last entry before that
+/// concerns the subject.
 #[derive(Debug, Serialize)]
 pub struct EvidenceExported<'a> {
     /// The operator.

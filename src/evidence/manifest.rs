@@ -18,11 +18,13 @@ const MARKDOWN: &str = "timeline.md";
 const INCIDENT: &str = "incident.json";
 const README: &str = "README.txt";
 
+/// The page docs/reference/evidence-format.md describes the same files.
 const HOW: &str = "This is evidence from the ledger of a Keyward broker.
 
 timeline.html         what happened, for a browser; it loads nothing
 timeline.md           the same as text
-entries.jsonl         the entries of the ledger, with a proof each (RFC 9162, section 2.1.3)
+entries.jsonl         the entries of the ledger, with a proof each (RFC 9162, section 2.1.3);
+                      those of votes have the request, the key and the signature
 scope.json            the subject, the beginning of the range, and its last entry
 incident.json         the record of the incident, if the bundle was made for one
 checkpoint.txt        the signed state of the ledger (C2SP tlog-checkpoint)

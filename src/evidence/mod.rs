@@ -16,6 +16,7 @@ mod scope;
 mod tests;
 mod timeline;
 mod verify;
+mod votes;
 
 pub use archive::ArchiveError;
 pub use events::EvidenceExported;
@@ -24,3 +25,7 @@ pub use record::{EntryPlace, EvidenceRecord};
 pub use scope::{EvidenceScope, EvidenceSubject};
 pub use timeline::{Timeline, TimelineRow};
 pub use verify::{EvidenceError, VerifiedEvidence, VerifiedSubject, claimed_checkpoint, verify};
+pub use votes::{
+    APPROVAL_APPROVED, APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED, DECLARATIONS_APPLIED,
+    SENSITIVITY_LOWERED, Signatures, key_entry_of,
+};

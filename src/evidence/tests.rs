@@ -109,6 +109,20 @@ fn from_the_first_entry_on_nothing_comes_before() {
     assert!(verify(&made(&notary, &scope, &records(&all)), notary.verifier()).unwrap().is_complete);
 }
 
+#[test]
+fn a_bundle_without_an_entry_about_its_subject_proves_nothing() {
+    let notary = notary();
+    let subject = EvidenceSubject { kind: "secret".to_owned(), name: "s".to_owned() };
+    let of = |subject: EvidenceSubject| EvidenceScope { subject, until_ms: Some(i64::MAX), ..scope() };
+    for records in [Vec::new(), records(&[(7, EntryPlace::Related)])] {
+        for scope in [scope(), of(subject.clone())] {
+            assert_eq!(refused(&notary, &scope, &records), EvidenceError::Empty);
+        }
+    }
+    let one = records(&[(7, EntryPlace::Subject)]);
+    assert_eq!(verify(&made(&notary, &of(subject), &one), notary.verifier()).unwrap().entries, 1);
+}
+
 /// The signer itself can leave nothing out.
 #[test]
 fn an_entry_that_is_left_out_is_named() {

@@ -8,6 +8,7 @@ use super::events::EvidenceExported;
 use super::manifest::{CHECKPOINT, ENTRIES, MANIFEST, SCOPE, TAKEOVERS, Takeover, hash_of, hashes};
 use super::record::{EntryPlace, EvidenceRecord};
 use super::scope::{EvidenceScope, EvidenceSubject};
+use super::votes::{Signatures, signatures};
 use crate::ledger::{Checkpoint, CheckpointError, Key, NoteVerifier, root_by_inclusion};
 use crate::store::Event;
 
@@ -25,6 +26,8 @@ pub struct VerifiedEvidence {
     pub is_complete: bool,
     /// The subjects of an incident.
     pub subjects: Vec<VerifiedSubject>,
+    /// The signatures of operators: votes for requests, and approvals of plans and of lower sensitivities.
+    pub signatures: Signatures,
     /// The state of the ledger that the proofs lead to.
     pub checkpoint: Checkpoint,
 }
@@ -73,6 +76,14 @@ pub enum EvidenceError {
         /// The later entry that links to it.
         after: u64,
     },
+    /// The bundle has no entry about its subject.
+    #[error("the bundle has no entry about its subject, and proves nothing")]
+    Empty,
+    /// The signature of an operator does not fit its entry.
+    #[error(
+        "entry {0} of the bundle has an approval that its key, its signature or its request does not fit"
+    )]
+    Signed(u64),
     /// The entry that ends the range, or the one before its beginning, does not bound it.
     #[error("the range of the bundle is not bounded by its entries")]
     Range,
@@ -105,15 +116,19 @@ pub fn verify(bytes: &[u8], trusted: &NoteVerifier) -> Result<VerifiedEvidence, 
     included(&records, &checkpoint)?;
     let subject: Vec<&EvidenceRecord> =
         records.iter().filter(|record| record.place != EntryPlace::Related).collect();
+    if subject.is_empty() {
+        return Err(EvidenceError::Empty);
+    }
     recorded(&scope, &subject)?;
     let subjects = of_incident(&scope, &subject)?;
     let is_complete = match scope.subject.link() {
         Some(link) => complete(&scope, &link, &subject).map(|()| true)?,
         None => !subjects.is_empty() && subjects.iter().all(|one| one.is_complete),
     };
+    let signatures = signatures(&records).map_err(EvidenceError::Signed)?;
     let entries = records.iter().filter(|record| record.place == EntryPlace::Subject).count();
     let related = records.iter().filter(|record| record.place == EntryPlace::Related).count();
-    Ok(VerifiedEvidence { scope, entries, related, is_complete, subjects, checkpoint })
+    Ok(VerifiedEvidence { scope, entries, related, is_complete, subjects, signatures, checkpoint })
 }
 
 fn file<'a>(files: &'a Files, name: &'static str) -> Result<&'a [u8], EvidenceError> {

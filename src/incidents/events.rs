@@ -6,23 +6,23 @@ use crate::base::{IncidentId, Person, Reason};
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// Everything issued under the subject before this entry is revoked, and nothing issued under it is accepted until the
-/// containment is lifted.
+/// A subject was contained: everything issued under it before this entry is revoked, and nothing issued under it is
+/// accepted until the containment is lifted.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct IncidentContained<'a>(pub IncidentChange<'a>);
 
-/// The containments of the incident ended. What was revoked stays revoked.
+/// The containments of an incident were lifted. What was revoked stays revoked.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct IncidentLifted<'a>(pub IncidentChange<'a>);
 
-/// The record of an incident began, without a containment. The entry contains the reason.
+/// The record of an incident was opened without a containment. The entry contains the reason.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct IncidentOpened<'a>(pub IncidentRecordChange<'a>);
 
-/// Details were added to the record.
+/// Details were added to the record of an incident.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct IncidentUpdated<'a>(pub IncidentRecordChange<'a>);
@@ -47,7 +47,7 @@ pub struct IncidentRecordChange<'a> {
     pub times: IncidentTimesText,
 }
 
-/// A note was added to the record.
+/// A note was added to the record of an incident.
 #[derive(Debug, Serialize)]
 pub struct IncidentNoted<'a> {
     /// The incident.
@@ -63,7 +63,7 @@ pub struct IncidentNoted<'a> {
     pub text: &'a Reason,
 }
 
-/// The incident is over.
+/// An incident was closed.
 #[derive(Debug, Serialize)]
 pub struct IncidentClosed<'a> {
     /// The incident.
@@ -199,14 +199,15 @@ impl<'a> IncidentChange<'a> {
     }
 }
 
-/// The broker hands out no token, no value and no login until it is thawed. The entry contains the reason.
+/// The broker was frozen: it issues no token, delivers no secret value and gives no database login until it is thawed. The
+/// entry contains the reason.
 #[derive(Debug, Serialize)]
 pub struct BrokerFrozen<'a> {
     /// The operator's name, or `host uid N`.
     pub by: &'a str,
 }
 
-/// The freeze ended.
+/// The freeze of the broker ended.
 #[derive(Debug, Serialize)]
 pub struct BrokerThawed<'a> {
     /// The operator's name.

@@ -32,7 +32,8 @@ pub struct RecognisedValue {
     pub version: Option<u32>,
 }
 
-/// A text for the record of an incident was refused, because it contains a secret. The entry has no part of the text.
+/// The broker refused a text for the record of an incident, because the text contains a secret. The entry has no part of
+/// the text.
 #[derive(Debug, Serialize)]
 pub struct TextRefused<'a> {
     /// The operator's name.

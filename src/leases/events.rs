@@ -7,7 +7,7 @@ use crate::base::{
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// Upstream is about to be told of a login that was granted: its name is known from here on.
+/// The broker is about to have the upstream make a database login; the entry has the name of the login.
 #[derive(Debug, Serialize)]
 pub struct LeaseIntended<'a> {
     /// The lease.
@@ -43,7 +43,7 @@ pub struct LeaseIntended<'a> {
     pub facts: RequestFacts<'a>,
 }
 
-/// Upstream made the login; its password is about to be handed out.
+/// The upstream made a database login; the broker is about to give its password to the agent.
 #[derive(Debug, Serialize)]
 pub struct LeaseIssued<'a> {
     /// The lease.
@@ -56,7 +56,7 @@ pub struct LeaseIssued<'a> {
     pub login: &'a str,
 }
 
-/// Upstream did not make the login, or it is not known whether it did.
+/// The upstream did not make a database login, or it is unknown whether it did.
 #[derive(Debug, Serialize)]
 pub struct LeaseFailed<'a> {
     /// The lease.
@@ -76,7 +76,7 @@ pub struct LeaseFailed<'a> {
     pub unknown: bool,
 }
 
-/// A live login is about to be handed out once more, to the same instance.
+/// The broker is about to give the password of a live database login once more, to the same instance.
 #[derive(Debug, Serialize)]
 pub struct LeaseReused<'a> {
     /// The lease.
@@ -99,7 +99,7 @@ pub struct LeaseReused<'a> {
     pub facts: RequestFacts<'a>,
 }
 
-/// Upstream is about to be told of a later end.
+/// The broker is about to extend a database login at the upstream.
 #[derive(Debug, Serialize)]
 pub struct LeaseRenewalAttempted<'a> {
     /// The lease.
@@ -126,7 +126,7 @@ pub struct LeaseRenewalAttempted<'a> {
     pub request: Option<String>,
 }
 
-/// A lease ends later from here on.
+/// A lease was extended: it ends later from here on.
 #[derive(Debug, Serialize)]
 pub struct LeaseRenewed<'a> {
     /// The lease.
@@ -140,7 +140,7 @@ pub struct LeaseRenewed<'a> {
     pub expires_at: String,
 }
 
-/// An agent needs a lease no more; with its last use it ends.
+/// An agent does not need a lease any more; the lease ends with its last use.
 #[derive(Debug, Serialize)]
 pub struct LeaseUseReleased<'a> {
     /// The lease.
@@ -152,7 +152,7 @@ pub struct LeaseUseReleased<'a> {
     pub use_of: Option<DecisionId>,
 }
 
-/// Leases are to end.
+/// Leases were revoked; the broker ends their database logins next.
 #[derive(Debug, Serialize)]
 pub struct LeasesRevoked<'a> {
     /// The actor: an operator's name, or `the broker` (no name contains a space).
@@ -175,7 +175,7 @@ pub struct LeasesRevoked<'a> {
     pub count: usize,
 }
 
-/// Upstream is about to be told that a login ends.
+/// The broker is about to end a database login at the upstream.
 #[derive(Debug, Serialize)]
 pub struct LeaseRevocationAttempted<'a> {
     /// The lease.
@@ -196,7 +196,7 @@ pub struct LeaseRevocationAttempted<'a> {
     pub administering: &'a SecretName,
 }
 
-/// A login could not be ended; it is tried again, for ever.
+/// The broker could not end a database login at the upstream, and tries again.
 #[derive(Debug, Serialize)]
 pub struct LeaseRevocationFailed<'a> {
     /// The lease.
@@ -218,7 +218,7 @@ pub struct LeaseRevocationFailed<'a> {
     pub retry_at: String,
 }
 
-/// An operator has the revocation of logins retried now that failed before.
+/// An operator had the broker retry revocations of database logins that had failed.
 #[derive(Debug, Serialize)]
 pub struct LeasesRetried<'a> {
     /// The operator.
@@ -239,7 +239,7 @@ pub struct LeasesRetried<'a> {
     pub count: usize,
 }
 
-/// An operator answers for a login that could not be revoked: the broker retries no more.
+/// Alarm: an operator had the broker forget a database login that it could not revoke; the broker does not try again.
 #[derive(Debug, Serialize)]
 pub struct LeaseForgotten<'a> {
     /// The lease.
@@ -264,7 +264,7 @@ pub struct LeaseForgotten<'a> {
     pub open: bool,
 }
 
-/// A revoked login can still log in, after several attempts: a transaction has its role locked.
+/// Alarm: a revoked database login can still log in after several attempts, because a transaction has its role locked.
 #[derive(Debug, Serialize)]
 pub struct LeaseStillOpen<'a> {
     /// The lease.
@@ -281,7 +281,7 @@ pub struct LeaseStillOpen<'a> {
     pub failures: u32,
 }
 
-/// A login is gone, and its sessions with it.
+/// A database login and its sessions ended at the upstream.
 #[derive(Debug, Serialize)]
 pub struct LeaseEnded<'a> {
     /// The lease.
@@ -296,7 +296,7 @@ pub struct LeaseEnded<'a> {
     pub why: &'static str,
 }
 
-/// Upstream is about to be looked through for logins that no lease knows.
+/// The broker is about to search an upstream for database logins that no lease has.
 #[derive(Debug, Serialize)]
 pub struct LoginsInspected<'a> {
     /// The upstream, in words.
@@ -305,7 +305,7 @@ pub struct LoginsInspected<'a> {
     pub administering: &'a SecretName,
 }
 
-/// The upstream of a lease is about to be checked, before its declaration is applied.
+/// The broker is about to check the upstream of a lease, before it applies the declaration of the lease.
 #[derive(Debug, Serialize)]
 pub struct LeaseCheckAttempted<'a> {
     /// The operator.
@@ -318,7 +318,8 @@ pub struct LeaseCheckAttempted<'a> {
     pub administering: &'a SecretName,
 }
 
-/// A login of our name that no lease knows, whose time was over, was ended: the ledger has lost entries.
+/// Alarm: the broker removed a database login with a name of this broker that no lease has, and whose time was over: the
+/// ledger has lost entries.
 #[derive(Debug, Serialize)]
 pub struct StrayLoginEnded<'a> {
     /// The upstream, in words.
@@ -327,8 +328,9 @@ pub struct StrayLoginEnded<'a> {
     pub login: &'a str,
 }
 
-/// Logins of our name that no lease knows are there, and their time is not over: another copy of the broker made them,
-/// the ledger has lost entries, or an operator had their leases forgotten. They were left alone.
+/// Alarm: an upstream has database logins with names of this broker that no lease has, and whose time is not over: another
+/// copy of the broker made them, the ledger has lost entries, or an operator had their leases forgotten. They were left
+/// alone.
 #[derive(Debug, Serialize)]
 pub struct UnknownLogins<'a> {
     /// The upstream, in words.

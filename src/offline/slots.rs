@@ -7,7 +7,7 @@ use crate::app::environment::Environment;
 use crate::app::open_keyring::not_opened;
 use crate::base::code;
 use crate::base::{SlotId, Timestamp};
-use crate::cli::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
+use crate::cli::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, Question, SlotCommand};
 use crate::config::Config;
 use crate::console::{CommandFailure, Console, known_shares, not_an_argument, print_shares};
 use crate::keyring::{Keyring, Replacing, ShareSplit, SlotView, UnreachableSlots, slots_of};
@@ -40,10 +40,13 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Comman
             not_an_argument(argument, "--share-file")?;
             confirm(share_file, others, opening, environment, console).await
         }
-        SlotCommand::Remove { id, others, opening } => {
+        SlotCommand::Remove { id, yes, others, opening } => {
             let id: SlotId = id.parse().map_err(|_| CommandFailure::new(code::SLOT_UNKNOWN))?;
             one_from_standard_input(&opening_sources(opening), console)?;
             let config = Config::load(&opening.config)?;
+            if !yes {
+                ask_to_remove(id, &config, console)?;
+            }
             let opened_by = &opening_key(&config, opening, console)?;
             let (config, out_of_reach) = (&config, out_of_reach(others));
             let slots = SlotChange { config, opened_by, out_of_reach, environment, console };
@@ -166,6 +169,22 @@ fn check(opening: &OpeningArgs, console: &Console) -> Result<(), CommandFailure>
     let (_, slot) = opened.map_err(|error| not_opened(error, &key))?;
     tell("checked", &slot, console);
     Ok(())
+}
+
+/// Asks whether the slot is to be removed, after saying what it is.
+fn ask_to_remove(id: SlotId, config: &Config, console: &Console) -> Result<(), CommandFailure> {
+    let slots = slots_of(&keyring_path(config))?;
+    let slot = slots.iter().find(|slot| slot.id == id);
+    let slot = slot.ok_or_else(|| CommandFailure::new(code::SLOT_UNKNOWN))?;
+    if console.is_interactive() {
+        console.say(&format!(
+            "slot `{id}` ({}, made at {}): after the removal, its unseal key opens nothing that is written from then on",
+            kind(slot),
+            slot.made_at
+        ));
+    }
+    let (act, question) = (format!("the removal of slot `{id}`"), format!("Remove slot `{id}`?"));
+    Question { act: &act, question: &question, fix: "add `--yes` to remove it" }.ask(console)
 }
 
 fn list(slots: &[SlotView], now: Timestamp, console: &Console) {

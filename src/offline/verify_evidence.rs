@@ -78,7 +78,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn report(verified: &VerifiedEvidence, console: &Console) {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let VerifiedEvidence { scope, entries, related, is_complete, subjects, checkpoint } = verified;
+    let VerifiedEvidence { scope, entries, related, is_complete, subjects, signatures, checkpoint } =
+        verified;
     let subjects: Vec<VerifiedSubjectOutput> = subjects.iter().map(subject_output).collect();
     let output = VerifiedEvidenceOutput {
         kind: scope.subject.kind.clone(),
@@ -90,6 +91,8 @@ fn report(verified: &VerifiedEvidence, console: &Console) {
         related: count(*related),
         complete: *is_complete,
         subjects,
+        signatures: count(signatures.verified),
+        signatures_without_key: count(signatures.without_key),
         ledger: checkpoint.origin.clone(),
         checkpoint: checkpoint.size,
     };
@@ -115,6 +118,15 @@ fn report(verified: &VerifiedEvidence, console: &Console) {
     console.line(&format!(
         "ok: {entries} entries about {kind} {name} from {since} to {end}, and {related} related ones, are in the ledger {ledger} of {checkpoint} entries"
     ));
+    if signatures.verified > 0 {
+        console.line(&format!("verified approvals by operators: {}", signatures.verified));
+    }
+    if signatures.without_key > 0 {
+        console.line(&format!(
+            "not verified: {} approvals by operators, because their entries are of a version that did not record the public key",
+            signatures.without_key
+        ));
+    }
     for VerifiedSubjectOutput { kind, name, complete } in &subjects {
         let proved = if *complete { "complete" } else { "not proved to be complete" };
         console.line(&format!("entries about {kind} {name}: {proved}"));

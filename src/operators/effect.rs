@@ -140,6 +140,13 @@ pub enum Effect {
         /// The change.
         change: ApprovalKeyChange,
     },
+    /// Records the operator that said which person an operator is.
+    RecordNamer {
+        /// The operator.
+        operator: OperatorName,
+        /// The operator that named the person.
+        by: OperatorId,
+    },
 }
 
 impl Effect {
@@ -167,6 +174,7 @@ impl Effect {
             Self::EndCodes(codes) => keys.extend(codes.iter().copied().map(keys::code)),
             // An admin that becomes bound to networks may not be able to act.
             Self::Describe { operator, .. } => keys.extend([keys::operator(operator), keys::admins()]),
+            Self::RecordNamer { operator, .. } => keys.push(keys::operator(operator)),
             Self::IssueCode { .. }
             | Self::RecordMaker { .. }
             | Self::RecordUse { .. }
@@ -191,6 +199,7 @@ impl Effect {
             | Self::RecordUse { .. }
             | Self::EnrolledFrom { .. }
             | Self::MadeFrom { .. }
+            | Self::RecordNamer { .. }
             | Self::ReportCode(_) => false,
         }
     }

@@ -1,11 +1,12 @@
 use serde::Serialize;
 
 use super::profile::{OperatorKind, OperatorProfile};
-use crate::base::{AgentName, CodeId, OperatorId, OperatorName, OwnerName, Person};
+use super::role::OperatorRole;
+use crate::base::{AgentName, CodeId, OperatorId, OperatorName, OwnerName, Person, Scope};
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// An operator was given a certificate on the broker's host, and is an admin from here on.
+/// A person on the broker's host gave an operator a certificate; the operator is an admin from here on.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertified<'a> {
     /// The operator's name.
@@ -22,7 +23,7 @@ pub struct OperatorCertified<'a> {
     pub by: &'a str,
 }
 
-/// An operator was invited: an enrolment code was made for it.
+/// An operator was invited: the broker made an enrolment code for it.
 #[derive(Debug, Serialize)]
 pub struct OperatorInvited<'a> {
     /// The inviting operator.
@@ -76,7 +77,7 @@ impl<'a> ProfileText<'a> {
     }
 }
 
-/// An operator was given other networks, another life of certificates or another person.
+/// An operator got other networks, another life of its certificates or another person; `from` has the profile before.
 #[derive(Debug, Serialize)]
 pub struct OperatorProfileChanged<'a> {
     /// The operator who changed it.
@@ -86,12 +87,14 @@ pub struct OperatorProfileChanged<'a> {
     /// The approval keys that ended because the person changed: SHA-256 of each public key, in hex.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ended_approval_keys: Vec<String>,
+    /// The profile before.
+    pub from: ProfileText<'a>,
     /// The profile from here on.
     #[serde(flatten)]
     pub profile: ProfileText<'a>,
 }
 
-/// The certificate of a service or an automation was used: the first use of a day.
+/// A service or an automation used its certificate for the first time on this day.
 #[derive(Debug, Serialize)]
 pub struct OperatorUsed<'a> {
     /// The operator.
@@ -101,7 +104,7 @@ pub struct OperatorUsed<'a> {
     pub peer: Option<String>,
 }
 
-/// Alarm: the certificate of an operator was used from outside the networks that it is bound to.
+/// Alarm: the certificate of an operator was used from outside of the networks that it is bound to.
 #[derive(Debug, Serialize)]
 pub struct OperatorElsewhere<'a> {
     /// The operator.
@@ -116,21 +119,39 @@ pub struct OperatorElsewhere<'a> {
     pub unrecorded: u64,
 }
 
-/// An operator was given another role, or another reach.
+/// An operator got another role or another scope; `from` has the role and the scope before.
 #[derive(Debug, Serialize)]
 pub struct OperatorPlaced<'a> {
-    /// The operator.
+    /// The operator that changed it.
     pub by: &'a OperatorName,
     /// The operator.
     pub operator: &'a OperatorName,
-    /// The role from here on.
+    /// The role and the scope before.
+    pub from: PlaceText<'a>,
+    /// The role and the scope from here on.
+    #[serde(flatten)]
+    pub place: PlaceText<'a>,
+}
+
+/// The role and the scope of an operator.
+#[derive(Debug, Serialize)]
+pub struct PlaceText<'a> {
+    /// The role.
     pub role: &'static str,
-    /// The owner that its reach ends at from here on, if it ends at one.
+    /// The owner whose objects it manages; absent for the scope `all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<&'a OwnerName>,
 }
 
-/// An operator redeemed its code, and its certificate is about to be signed.
+impl<'a> PlaceText<'a> {
+    /// The text of this role and scope.
+    #[must_use]
+    pub const fn of(role: OperatorRole, scope: &'a Scope) -> Self {
+        Self { role: role.as_str(), owner: scope.owner() }
+    }
+}
+
+/// An operator redeemed its enrolment code; the broker is about to sign its certificate.
 #[derive(Debug, Serialize)]
 pub struct OperatorEnrolled<'a> {
     /// The operator.
@@ -147,7 +168,7 @@ pub struct OperatorEnrolled<'a> {
     pub peer: String,
 }
 
-/// An operator asked for its next certificate, which is about to be signed.
+/// An operator asked for its next certificate, which the broker is about to sign.
 #[derive(Debug, Serialize)]
 pub struct OperatorRenewed<'a> {
     /// The operator.
@@ -164,12 +185,12 @@ pub struct OperatorRenewed<'a> {
     pub peer: String,
 }
 
-/// Alarm: the same, by a certificate that had expired within the grace period.
+/// Alarm: an operator renewed its certificate after its expiry, within the grace period.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct OperatorLateRenewal<'a>(pub OperatorRenewed<'a>);
 
-/// An operator's certificate has been signed.
+/// The broker signed the certificate of an operator, and is about to send it.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificateRecorded<'a> {
     /// The operator.
@@ -180,8 +201,8 @@ pub struct OperatorCertificateRecorded<'a> {
     pub thumbprint: String,
 }
 
-/// An operator's certificate is about to be signed again from the plan that was recorded: the first
-/// signature never left the broker.
+/// The broker is about to sign the certificate of an operator again from its recorded plan, because the first signature
+/// never left the broker.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificateRetried<'a> {
     /// The operator.
@@ -190,7 +211,7 @@ pub struct OperatorCertificateRetried<'a> {
     pub serial: String,
 }
 
-/// The certificate of an operator's renewal was used for the first time; the one before counts no more.
+/// An operator used its renewed certificate for the first time; its previous certificate is invalid from here on.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificatePromoted<'a> {
     /// The operator.
@@ -201,7 +222,7 @@ pub struct OperatorCertificatePromoted<'a> {
     pub previous: String,
 }
 
-/// Alarm: an operator's code that was redeemed came again with another key: another person has it.
+/// Alarm: an operator's enrolment code that was redeemed before was sent with another key, so another person has the code.
 #[derive(Debug, Serialize)]
 pub struct OperatorCodeReused<'a> {
     /// The operator it was for.
@@ -216,7 +237,7 @@ pub struct OperatorCodeReused<'a> {
     pub peer: String,
 }
 
-/// Alarm: a user of the broker's host took an administrator's certificate for an hour.
+/// Alarm: a user of the broker's host got an administrator's certificate for an hour.
 #[derive(Debug, Serialize)]
 pub struct BreakGlassUsed<'a> {
     /// The actor: `host uid N`.
@@ -233,8 +254,8 @@ pub struct BreakGlassUsed<'a> {
     pub not_after: String,
 }
 
-/// A request of an operator was refused: its role or scope does not allow it, an object is not one that it may see, or it
-/// would take away the last admin.
+/// The broker refused a request of an operator: its role or scope does not allow it, the operator may not see an object of
+/// it, or it would take away the last admin.
 #[derive(Debug, Serialize)]
 pub struct OperatorDenied<'a> {
     /// The caller.
@@ -256,7 +277,7 @@ pub struct OperatorDenied<'a> {
     pub unrecorded: u64,
 }
 
-/// An operator was deleted, and its name reserved.
+/// An operator was deleted; its name stays reserved.
 #[derive(Debug, Serialize)]
 pub struct OperatorDeleted<'a> {
     /// The acting operator.
@@ -276,12 +297,14 @@ pub struct ApprovalKeyProposed<'a> {
     pub operator: &'a OperatorName,
     /// SHA-256 of the public key, in hex.
     pub key: String,
+    /// The public key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
     /// The address of the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
 }
 
-/// Another admin, or the broker's host, accepted the approval key of an operator.
+/// Another admin, or a user of the broker's host, accepted the approval key of an operator; from here on it counts.
 #[derive(Debug, Serialize)]
 pub struct ApprovalKeyAccepted<'a> {
     /// The operator that accepted it, or `host uid N`.
@@ -290,6 +313,8 @@ pub struct ApprovalKeyAccepted<'a> {
     pub operator: &'a OperatorName,
     /// SHA-256 of the public key, in hex.
     pub key: String,
+    /// The public key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
     /// SHA-256 of the key that it replaces, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
@@ -306,7 +331,8 @@ pub struct ApprovalKeysRemoved<'a> {
     pub keys: Vec<String>,
 }
 
-/// An operator began to read the ledger.
+/// An operator began to read the ledger; further requests with the same filter get no entry of their own, and
+/// `ledger.reading-ended` counts them. A reading ends after a pause of five minutes, or after an hour.
 #[derive(Debug, Serialize)]
 pub struct LedgerRead<'a> {
     /// The operator.
@@ -325,6 +351,23 @@ pub struct LedgerRead<'a> {
     /// Most entries of a page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+}
+
+/// A reading of the ledger with more than one request ended: the entry has the filter, the number of requests, and the
+/// times of the first and the last one.
+#[derive(Debug, Serialize)]
+pub struct LedgerReadingEnded<'a> {
+    /// The operator.
+    pub by: &'a OperatorName,
+    /// The filter, as in the entry `ledger.read` of the first request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<String>,
+    /// The number of requests, with the first one.
+    pub requests: u64,
+    /// The time of the first request.
+    pub since: String,
+    /// The time of the last request.
+    pub until: String,
 }
 
 macro_rules! events {
@@ -354,6 +397,7 @@ events! {
     OperatorUsed<'_> = 0x0211, "operator.used";
     OperatorElsewhere<'_> = 0x0212, "alarm.operator-elsewhere";
     LedgerRead<'_> = 0x0213, "ledger.read";
+    LedgerReadingEnded<'_> = 0x0214, "ledger.reading-ended";
     ApprovalKeyProposed<'_> = 0x0220, "approval-key.proposed";
     ApprovalKeyAccepted<'_> = 0x0221, "approval-key.accepted";
     ApprovalKeysRemoved<'_> = 0x0222, "approval-key.removed";

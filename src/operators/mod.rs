@@ -6,6 +6,8 @@
 mod approval_key;
 mod effect;
 mod events;
+mod introduced;
+mod introducers;
 pub mod keys;
 mod operator;
 mod profile;
@@ -16,10 +18,10 @@ pub use approval_key::{ApprovalKey, ApprovalKeyChange, ApprovalKeys, ProposedApp
 pub use effect::{Effect, OperatorCertificate};
 pub use events::{
     ApprovalKeyAccepted, ApprovalKeyProposed, ApprovalKeysRemoved, BreakGlassUsed, LedgerRead,
-    OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
-    OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere, OperatorEnrolled,
-    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged, OperatorRenewed,
-    OperatorUsed, ProfileText,
+    LedgerReadingEnded, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
+    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere,
+    OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged,
+    OperatorRenewed, OperatorUsed, PlaceText, ProfileText,
 };
 pub(crate) use operator::CONTAIN_ON_HOST;
 pub use operator::{

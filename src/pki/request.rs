@@ -5,7 +5,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::base::limits::CSR_BYTES_MAX;
-use crate::crypto::{Digest, EcdsaKey, sha256};
+use crate::crypto::{Digest, EcdsaKey, p256_der, sha256};
 
 /// Why a certificate request was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -26,12 +26,6 @@ pub enum RequestError {
     #[error("the certificate request contains more than a key")]
     AsksForMore,
 }
-
-/// The DER prefix of every P-256 public key before its point (RFC 5480 §2).
-const P256_INFO: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
 
 /// A P-256 public key.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,7 +60,7 @@ impl PublicKey {
             && curve.is_some_and(|curve| curve == OID_EC_P256)
             && point.len() == 65
             && point.first() == Some(&4);
-        let key = Self { der: [&P256_INFO, point].concat(), point: point.to_vec() };
+        let key = Self { der: p256_der(point), point: point.to_vec() };
         // One key, one spelling: the digest that is recorded is that of the certificate to come.
         (is_p256 && info.raw == key.der).then_some(key)
     }

@@ -8,7 +8,7 @@ use crate::keyring::{Generations, KeyStage};
 use crate::ledger::{Key, Kind};
 use crate::store::{At, Event};
 
-/// The certificate authority was founded.
+/// The first generation of the certificate authority was made.
 #[derive(Debug, Serialize)]
 pub struct AuthorityFounded<'a> {
     /// The trust domain of its certificates.
@@ -24,7 +24,7 @@ impl Event for AuthorityFounded<'_> {
     const NAME: &'static str = "authority.founded";
 }
 
-/// The broker is about to be given a certificate for its own listeners.
+/// The broker is about to make a certificate for its own listeners.
 #[derive(Debug, Serialize)]
 pub struct ServerCertified<'a> {
     /// The names it answers to.
@@ -40,7 +40,7 @@ impl Event for ServerCertified<'_> {
     const NAME: &'static str = "server.certified";
 }
 
-/// A generation of the certificate authority is at another stage.
+/// A generation of the certificate authority came to another stage: prepared, active, old, tainted or revoked.
 #[derive(Debug, Serialize)]
 pub struct AuthorityStaged<'a> {
     /// The actor: an operator, or `the schedule`.

@@ -4,7 +4,7 @@ use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::judged::JudgedRequest;
-use super::lease_end::{Ends, LeaseRefusal, Offered, first_end, later_end};
+use super::lease_end::{Ends, LeaseRefusal, Offered, first_end, later_end, new_life_s};
 use super::policy_refusal::PolicyRefusal;
 use super::refusal::Refusal;
 use super::requester::Requester;
@@ -218,20 +218,27 @@ pub fn decide_lease_renewal(
     }
 }
 
-/// Whether policies let `lease` be reused: an agent whose login lives longer than they allow gets a new one.
-#[must_use]
-pub fn is_reusable_lease(
+/// Whether a login that the agent has is sufficient for the request: it lives no longer than policies allow, and has at least
+/// half of the life that a new one would get. A certificate or a policy can make that life shorter than the requested one.
+/// The policies are evaluated once, and not for each login.
+pub fn sufficient_lease(
     context: &DecisionContext<'_>,
     principal: &AgentPrincipal,
     request: &LeaseRequest,
-    lease: &Lease,
-) -> bool {
-    if context.records.rules.is_empty() {
-        return true;
-    }
+) -> impl Fn(&Lease) -> bool {
     let asked = JudgedRequest::by(principal, Action::Lease, request.life_s);
     let (offered, _) = Offered::of(context, &asked, &request.capability);
-    offered.is_none_or(|offered| offered.outlived_by(lease, context.now()).is_none())
+    let now = context.now();
+    let offered = offered.map(|offered| {
+        let new_s = new_life_s(context, &offered, principal.not_after(), request.life_s);
+        (offered, new_s)
+    });
+    move |lease: &Lease| {
+        // Without an offer, the decision refuses the reuse, too.
+        let Some((offered, new_s)) = &offered else { return true };
+        let left_s = lease.ends.expires_at.seconds_since(now);
+        left_s >= *new_s / 2 && offered.outlived_by(lease, now).is_none()
+    }
 }
 
 /// The refusal of a policy to a lease whose login was created: policies may have changed during the call of the upstream.

@@ -119,6 +119,19 @@ pub(super) fn first_end(
     Ok(Bounds { renewable_until, certificate, earliest: now }.end(offered, life_s, now))
 }
 
+/// The life of a new lease in seconds; the requested one if the certificate is too short for a new lease.
+pub(super) fn new_life_s(
+    context: &DecisionContext<'_>,
+    offered: &Offered<'_>,
+    certificate: Timestamp,
+    life_s: Option<u32>,
+) -> i64 {
+    match first_end(context, offered, certificate, life_s) {
+        Ok((ends, _)) => ends.expires_at.seconds_since(context.now()),
+        Err(_) => i64::from(life_s.unwrap_or(LEASE_LIFE_S).min(offered.max_life_s())),
+    }
+}
+
 /// The new end of a live lease, with the reasons for a shorter life; otherwise the reason for a refusal.
 pub(super) fn later_end(
     context: &DecisionContext<'_>,

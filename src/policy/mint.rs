@@ -124,16 +124,20 @@ pub fn decide_mint(
     let recorded = parameters.recorded(principal.spiffe().text().as_str(), context.digests);
     let mut basis = request.basis(context, &principal, rules, recorded);
     basis.replayed.target = target_of(context, request);
+    let smaller = |is_by_policy| {
+        // A remedy is shown, and a sensitive value never is.
+        let held = Granted::of(context.declarations(), principal.roles(), &request.scope).capabilities;
+        let is_shown = !parameters.have_sensitive(&held);
+        is_shown.then(|| smaller_request(context, &requester, request, is_by_policy)).flatten()
+    };
     let draft = match draft {
         Ok(draft) => draft,
         Err(refusal) => {
             // Only policies refuse for the requested life.
-            let is_by_policy = refusal.policy.is_some();
-            // A remedy is shown, and a sensitive value never is.
-            let held = Granted::of(context.declarations(), principal.roles(), &request.scope).capabilities;
-            let can_be_smaller = refusal.parameter.is_none() && !parameters.have_sensitive(&held);
-            let remedy = || smaller_request(context, &requester, request, is_by_policy);
-            return refusal.denied(basis).with_remedy(|| can_be_smaller.then(remedy).flatten());
+            let (is_by_policy, is_unfit) = (refusal.policy.is_some(), refusal.parameter.is_some());
+            return refusal
+                .denied(basis)
+                .with_remedy(|| (!is_unfit).then(|| smaller(is_by_policy)).flatten());
         }
     };
     if basis.is_frozen {
@@ -144,7 +148,7 @@ pub fn decide_mint(
         Ok(used) => used,
         Err(unapproved) => {
             let has_ended = ENDED_APPROVAL.contains(&unapproved.code);
-            let remedy = || has_ended.then(|| smaller_request(context, &requester, request, false)).flatten();
+            let remedy = || has_ended.then(|| smaller(false)).flatten();
             return Decision::deny_unapproved(basis, unapproved, &request.scope).with_remedy(remedy);
         }
     };

@@ -11,7 +11,7 @@ use crate::base::{
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// Declarations were applied from files.
+/// An operator applied declaration files; the entry has each change.
 #[derive(Debug, Serialize)]
 pub struct DeclarationsApplied<'a> {
     /// The operator.
@@ -49,8 +49,12 @@ pub struct ApprovedPlanText<'a> {
     pub operator: &'a OperatorName,
     /// The person who the operator is.
     pub person: &'a Person,
-    /// The fingerprint of the approval key, in hex.
+    /// The fingerprint of the approval key: SHA-256 of `public_key`, in hex.
     pub approval_key: String,
+    /// The approval key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
+    /// The entry that accepted the approval key.
+    pub key_seq: u64,
     /// The digest of the plan, in hex; the id of the plan is its first half.
     pub plan: String,
     /// The entry as of which the plan was made.
@@ -63,7 +67,7 @@ pub struct ApprovedPlanText<'a> {
     pub signature: String,
 }
 
-/// An agent was invited: an enrolment code was made for it.
+/// An agent was invited: the broker made an enrolment code for it.
 #[derive(Debug, Serialize)]
 pub struct AgentInvited<'a> {
     /// The inviting operator.
@@ -94,7 +98,7 @@ pub struct AgentInvited<'a> {
     pub person: Option<&'a Person>,
 }
 
-/// A code was redeemed and a certificate is about to be signed.
+/// A caller redeemed an enrolment code; the broker is about to sign the certificate of the new instance.
 #[derive(Debug, Serialize)]
 pub struct InstanceEnrolled<'a> {
     /// The agent's name.
@@ -115,7 +119,7 @@ pub struct InstanceEnrolled<'a> {
     pub peer: String,
 }
 
-/// A certificate has been signed.
+/// The broker signed the certificate of an instance, and is about to send it.
 #[derive(Debug, Serialize)]
 pub struct CertificateRecorded<'a> {
     /// The agent's name.
@@ -126,8 +130,8 @@ pub struct CertificateRecorded<'a> {
     pub thumbprint: String,
 }
 
-/// A certificate is about to be signed again from the plan that was recorded with the enrolment:
-/// the first signature never left the broker.
+/// The broker is about to sign the certificate of an instance again from its recorded plan, because the first signature
+/// never left the broker.
 #[derive(Debug, Serialize)]
 pub struct CertificateRetried<'a> {
     /// The agent's name.
@@ -136,7 +140,7 @@ pub struct CertificateRetried<'a> {
     pub instance: InstanceId,
 }
 
-/// Alarm: a code that has no use left came with another key: another person has it.
+/// Alarm: an enrolment code without a use left was sent with another key, so another person has the code.
 #[derive(Debug, Serialize)]
 pub struct CodeReused<'a> {
     /// The agent it was for.
@@ -151,7 +155,7 @@ pub struct CodeReused<'a> {
     pub peer: String,
 }
 
-/// An enrolment code was refused to a caller that has its secret.
+/// The broker refused an enrolment code to a caller that had its secret.
 #[derive(Debug, Serialize)]
 pub struct CodeRefused<'a> {
     /// The agent that it is for.
@@ -176,7 +180,7 @@ pub struct CodeRefused<'a> {
     pub unrecorded: u64,
 }
 
-/// An enrolment code was revoked; what was enrolled with it stays valid.
+/// An enrolment code was revoked; instances and operators that enrolled with it stay valid.
 #[derive(Debug, Serialize)]
 pub struct CodeRevoked<'a> {
     /// The operator's name, or `host uid N`.
@@ -191,7 +195,7 @@ pub struct CodeRevoked<'a> {
     pub operator: Option<&'a OperatorName>,
 }
 
-/// An instance asked for its next certificate, which is about to be signed.
+/// An instance asked for its next certificate, which the broker is about to sign.
 #[derive(Debug, Serialize)]
 pub struct InstanceRenewed<'a> {
     /// The agent's name.
@@ -210,12 +214,12 @@ pub struct InstanceRenewed<'a> {
     pub peer: String,
 }
 
-/// Alarm: the same, by a certificate that had ended and was within the grace.
+/// Alarm: an instance renewed its certificate after its expiry, within the grace period.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct LateRenewal<'a>(pub InstanceRenewed<'a>);
 
-/// The certificate of a renewal was used for the first time; the one before counts no more.
+/// An instance used its renewed certificate for the first time; its previous certificate is invalid from here on.
 #[derive(Debug, Serialize)]
 pub struct CertificatePromoted<'a> {
     /// The agent's name.
@@ -228,7 +232,8 @@ pub struct CertificatePromoted<'a> {
     pub previous: String,
 }
 
-/// What an application takes away, recorded without what it gives: the application itself was not recorded.
+/// An application of declarations could not be recorded; this entry takes away the rights that the application takes away,
+/// and gives none.
 #[derive(Debug, Serialize)]
 pub struct DeclarationsNarrowed<'a> {
     /// The actor: an operator, or `host uid N` for a pending order.
@@ -249,7 +254,7 @@ pub struct RemovedPairs<'a> {
     pub agents: &'a BTreeMap<AgentName, BTreeSet<RoleName>>,
 }
 
-/// An agent or a resource server was deleted, and its name reserved.
+/// An agent or a resource server was deleted; its name stays reserved.
 #[derive(Debug, Serialize)]
 pub struct AgentDeleted<'a> {
     /// The operator.

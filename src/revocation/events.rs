@@ -5,23 +5,24 @@ use crate::base::IncidentId;
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// Everything issued under the subject before this entry is revoked.
+/// A subject was revoked: everything issued under it before this entry is invalid.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct SubjectRevoked<'a>(pub SubjectChange<'a>);
 
-/// Nothing issued under the subject is accepted until it is resumed.
+/// A subject was suspended: nothing issued under it is accepted until it is resumed.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct SubjectSuspended<'a>(pub SubjectChange<'a>);
 
-/// The suspension of the subject ended.
+/// The suspension of a subject ended.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct SubjectResumed<'a>(pub SubjectChange<'a>);
 
-/// Certificates were refused, at handshakes or requests: revoked, suspended, contained or unknown ones. A certificate that
-/// is refused at a handshake was *presented*: the possession of its key was not proved. At most one such entry a minute.
+/// The broker refused certificates at handshakes or requests, because they are revoked, suspended, contained or unknown:
+/// one entry counts the refusals since the time that it names. A certificate that is refused at a handshake was
+/// *presented*: the possession of its key was not proved. At most one such entry a minute.
 #[derive(Debug, Serialize)]
 pub struct CertificateRefused {
     /// When the first of them was refused.

@@ -108,6 +108,12 @@ impl Revocations {
         around.map(|network| Subject::Network(*network)).any(|network| self.is_blocked(&network))
     }
 
+    /// Whether a network is contained.
+    #[must_use]
+    pub fn has_contained_network(&self) -> bool {
+        self.networks.iter().any(|network| self.is_blocked(&Subject::Network(*network)))
+    }
+
     /// The incident whose containment of the subject, with this spared operator, is in force and not recorded yet.
     #[must_use]
     pub fn unrecorded_containment(

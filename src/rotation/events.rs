@@ -4,7 +4,7 @@ use crate::base::{OperatorName, RotationId, SecretName};
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// A rotation has begun.
+/// A rotation of a secret began.
 #[derive(Debug, Serialize)]
 pub struct RotationBegun<'a> {
     /// Of this secret.
@@ -26,7 +26,7 @@ impl Event for RotationBegun<'_> {
     const NAME: &'static str = "rotation.begun";
 }
 
-/// The new value is durable; upstream does not know it yet.
+/// The new value of a rotation is stored; the upstream does not have it yet.
 #[derive(Debug, Serialize)]
 pub struct RotationPrepared<'a> {
     /// Of this secret.
@@ -42,7 +42,7 @@ impl Event for RotationPrepared<'_> {
     const NAME: &'static str = "rotation.prepared";
 }
 
-/// Upstream is about to be called: the intent of a step whose outcome is another entry.
+/// The broker is about to call the upstream for a step of a rotation; another entry has the result.
 #[derive(Debug, Serialize)]
 pub struct RotationAttempted<'a> {
     /// Of this secret.
@@ -67,7 +67,7 @@ impl Event for RotationAttempted<'_> {
     const NAME: &'static str = "rotation.attempted";
 }
 
-/// A step's outcome: the stage that was reached.
+/// A step of a rotation succeeded; the entry has the stage that the rotation reached.
 #[derive(Debug, Serialize)]
 pub struct RotationAdvanced<'a> {
     /// Of this secret.
@@ -88,7 +88,7 @@ impl Event for RotationAdvanced<'_> {
     const NAME: &'static str = "rotation.advanced";
 }
 
-/// A step failed. Never says what upstream said: that may hold a value.
+/// A step of a rotation failed. Never says what upstream said: that may hold a value.
 #[derive(Debug, Serialize)]
 pub struct RotationFailed<'a> {
     /// Of this secret.
@@ -122,7 +122,7 @@ impl Event for RotationFailed<'_> {
     const NAME: &'static str = "rotation.failed";
 }
 
-/// A rotation has ended well: the replaced value is retired.
+/// A rotation succeeded; the replaced value is retired.
 #[derive(Debug, Serialize)]
 pub struct RotationFinished<'a> {
     /// Of this secret.
@@ -145,7 +145,7 @@ impl Event for RotationFinished<'_> {
     const NAME: &'static str = "rotation.finished";
 }
 
-/// An operator changed how a rotation goes on.
+/// An operator changed how a rotation continues.
 #[derive(Debug, Serialize)]
 pub struct RotationUpdated<'a> {
     /// Of this secret.
@@ -165,7 +165,7 @@ impl Event for RotationUpdated<'_> {
     const NAME: &'static str = "rotation.updated";
 }
 
-/// An operator had the broker hand out another version, or the same one and end the rotation under way.
+/// An operator had the broker deliver another version of a secret, or the same one and end the rotation in progress.
 #[derive(Debug, Serialize)]
 pub struct RotationAdopted<'a> {
     /// Of this secret.
@@ -192,7 +192,7 @@ impl Event for RotationAdopted<'_> {
     const NAME: &'static str = "rotation.adopted";
 }
 
-/// Upstream was to make a value, and nobody heard its answer: there may be one that nobody uses.
+/// The upstream was told to make a value, and its answer is unknown: it may have a value that nobody uses.
 #[derive(Debug, Serialize)]
 pub struct RotationOrphaned<'a> {
     /// Of this secret.
@@ -206,7 +206,7 @@ impl Event for RotationOrphaned<'_> {
     const NAME: &'static str = "rotation.orphaned";
 }
 
-/// Upstream was found with a value other than the current one: an alarm.
+/// A check showed that the upstream has another value than the current one of a secret; this raises an alarm.
 #[derive(Debug, Serialize)]
 pub struct RotationDrifted<'a> {
     /// Of this secret.
@@ -221,7 +221,7 @@ impl Event for RotationDrifted<'_> {
     const NAME: &'static str = "rotation.drifted";
 }
 
-/// The current value was seen to work upstream.
+/// A check showed that the upstream accepts the current value of a secret.
 #[derive(Debug, Serialize)]
 pub struct RotationChecked<'a> {
     /// Of this secret.
@@ -235,7 +235,7 @@ impl Event for RotationChecked<'_> {
     const NAME: &'static str = "rotation.checked";
 }
 
-/// Whether the current value works could not be asked.
+/// A check could not find out whether the upstream accepts the current value of a secret.
 #[derive(Debug, Serialize)]
 pub struct RotationUnchecked<'a> {
     /// Of this secret.

@@ -1,14 +1,14 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, RequestFacts, SecretId,
-    SecretName, Sensitivity, TokenId,
+    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, Person, RequestFacts,
+    SecretId, SecretName, Sensitivity, TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// A secret was given a new value.
+/// A new value of a secret was stored.
 #[derive(Debug, Serialize)]
 pub struct SecretStored<'a> {
     /// The operator.
@@ -35,7 +35,7 @@ impl Event for SecretStored<'_> {
     const NAME: &'static str = "secret.stored";
 }
 
-/// A secret's value is about to leave for an agent.
+/// The broker is about to deliver the value of a secret to an agent.
 #[derive(Debug, Serialize)]
 pub struct SecretRevealed<'a> {
     /// The agent.
@@ -69,7 +69,7 @@ impl Event for SecretRevealed<'_> {
     const NAME: &'static str = "secret.revealed";
 }
 
-/// An operator changed what becomes of a version.
+/// An operator changed the state of a version of a secret.
 #[derive(Debug, Serialize)]
 pub struct VersionChanged<'a> {
     /// The actor: an operator's name, or `host uid N`.
@@ -87,7 +87,7 @@ impl Event for VersionChanged<'_> {
     const NAME: &'static str = "secret.version-changed";
 }
 
-/// Another generation of the value key wraps from here on.
+/// A new generation of the value key wraps values from here on.
 #[derive(Debug, Serialize)]
 pub struct ValueKeyRotated<'a> {
     /// The actor; absent for a scheduled rotation.
@@ -102,7 +102,7 @@ impl Event for ValueKeyRotated<'_> {
     const NAME: &'static str = "value-key.rotated";
 }
 
-/// Versions were carried over to the newest value key.
+/// Versions of secrets were wrapped again with the newest value key.
 #[derive(Debug, Serialize)]
 pub struct VersionsRewrapped {
     /// The number.
@@ -114,7 +114,7 @@ impl Event for VersionsRewrapped {
     const NAME: &'static str = "value-key.carried-over";
 }
 
-/// Older generations of the value key were taken out of the keyring.
+/// Older generations of the value key were removed from the keyring.
 #[derive(Debug, Serialize)]
 pub struct ValueKeyShed {
     /// Which.
@@ -126,7 +126,7 @@ impl Event for ValueKeyShed {
     const NAME: &'static str = "value-key.shed";
 }
 
-/// An operator said that a secret is more sensitive from here on.
+/// An operator raised the sensitivity of a secret.
 #[derive(Debug, Serialize)]
 pub struct SensitivityRaised<'a> {
     /// The operator.
@@ -146,7 +146,7 @@ impl Event for SensitivityRaised<'_> {
     const NAME: &'static str = "secret.sensitivity-raised";
 }
 
-/// An operator said that a secret is less sensitive from here on.
+/// An operator lowered the sensitivity of a secret.
 #[derive(Debug, Serialize)]
 pub struct SensitivityLowered<'a> {
     /// The operator.
@@ -157,6 +157,31 @@ pub struct SensitivityLowered<'a> {
     pub from: Sensitivity,
     /// The new sensitivity.
     pub to: Sensitivity,
+    /// The approval of a second operator, if the broker demanded one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<ApprovedSensitivity>,
+}
+
+/// The approval of a lower sensitivity by a second operator. With the secret and the new sensitivity of the entry, it has all
+/// that verifies the signature (`wire::SensitivityBallot`) again.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApprovedSensitivity {
+    /// The operator that approved.
+    pub operator: OperatorName,
+    /// The person who it is.
+    pub person: Person,
+    /// The fingerprint of its approval key: SHA-256 of `public_key`, in hex.
+    pub approval_key: String,
+    /// The approval key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
+    /// The entry that accepted the approval key.
+    pub key_seq: u64,
+    /// The entry that had set the sensitivity before.
+    pub classified_seq: u64,
+    /// The end of the approval.
+    pub expires_at: String,
+    /// The signature, base64url.
+    pub signature: String,
 }
 
 impl Event for SensitivityLowered<'_> {
@@ -164,7 +189,7 @@ impl Event for SensitivityLowered<'_> {
     const NAME: &'static str = "secret.sensitivity-lowered";
 }
 
-/// A secret was deleted: all its versions were destroyed.
+/// A secret was deleted, and all its versions were destroyed.
 #[derive(Debug, Serialize)]
 pub struct SecretDeleted<'a> {
     /// The operator.

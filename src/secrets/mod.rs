@@ -12,8 +12,8 @@ mod vault;
 
 pub use effect::Effect;
 pub use events::{
-    SecretDeleted, SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyRotated,
-    ValueKeyShed, VersionChanged, VersionsRewrapped,
+    ApprovedSensitivity, SecretDeleted, SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised,
+    ValueKeyRotated, ValueKeyShed, VersionChanged, VersionsRewrapped,
 };
 pub use state::{ActiveValueKey, Catalogue, KEYS, Secret, VALUES, Version, VersionStage};
 pub use vault::{Opener, SealedValue, Sealer, SecretValue, StoredVersion, VaultError};

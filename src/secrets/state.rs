@@ -77,6 +77,8 @@ pub struct Secret {
     pub owner: Option<OwnerName>,
     /// The requirements for a reader.
     pub sensitivity: Sensitivity,
+    /// The entry that set the sensitivity; `None` if none did.
+    pub classified_seq: Option<u64>,
     versions: BTreeMap<u32, Version>,
 }
 
@@ -197,7 +199,15 @@ impl Catalogue {
         sensitivity: Sensitivity,
     ) {
         let versions = BTreeMap::new();
-        let secret = Secret { id, name: name.clone(), current: None, owner, sensitivity, versions };
+        let secret = Secret {
+            id,
+            name: name.clone(),
+            current: None,
+            owner,
+            sensitivity,
+            classified_seq: None,
+            versions,
+        };
         self.secrets.insert(name, secret);
     }
 
@@ -274,7 +284,9 @@ impl Catalogue {
                 self.seals = 0;
             }
             Effect::Classify { name, sensitivity } => {
-                self.with(name, |secret| secret.sensitivity = *sensitivity);
+                self.with(name, |secret| {
+                    (secret.sensitivity, secret.classified_seq) = (*sensitivity, Some(at.seq));
+                });
             }
             Effect::Own { name, owner } => self.own(at, name, owner),
         }
@@ -302,6 +314,7 @@ impl Catalogue {
             current: None,
             owner: None,
             sensitivity: Sensitivity::default(),
+            classified_seq: None,
             versions: BTreeMap::new(),
         });
         let (seq, stored_at, stage) = (at.seq, at.time, VersionStage::Pending);

@@ -3,7 +3,7 @@ use serde::Serialize;
 use super::change::Event;
 use crate::ledger::Kind;
 
-/// The wall clock was adopted: entries from this one on have its time, also when that is earlier.
+/// The ledger adopted the time of the wall clock, which can be earlier than the time of the entry before.
 #[derive(Debug, Serialize)]
 pub struct ClockAdjusted<'a> {
     /// `host uid N`, or `the system` when it was synchronised.
@@ -21,7 +21,7 @@ impl Event for ClockAdjusted<'_> {
     const NAME: &'static str = "clock.adjusted";
 }
 
-/// The wall clock and the boot clock began to disagree.
+/// Alarm: the wall clock and the clock since boot began to disagree.
 #[derive(Debug, Serialize)]
 pub struct ClockDisagrees {
     /// The time of the wall clock.

@@ -8,7 +8,7 @@ use super::state::StartState;
 use crate::base::limits::SNAPSHOT_ENTRIES_MIN;
 use crate::ledger::{Kind, SnapshotError, SnapshotWritten};
 
-/// The state has been written to a file.
+/// The broker wrote a snapshot of its state to a file.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct SnapshotTaken {
     /// It is as of this entry.

@@ -8,7 +8,7 @@ use crate::crypto::HexText;
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// A token is about to be signed.
+/// The broker is about to sign a token for an agent.
 #[derive(Debug, Serialize)]
 pub struct TokenMinted<'a> {
     /// The agent.
@@ -55,7 +55,7 @@ impl Event for TokenMinted<'_> {
     const NAME: &'static str = "token.minted";
 }
 
-/// An authenticated agent was refused.
+/// The broker denied a request of an authenticated agent.
 #[derive(Debug, Serialize)]
 pub struct TokenDenied<'a> {
     /// The agent.
@@ -91,7 +91,7 @@ impl Event for TokenDenied<'_> {
     const NAME: &'static str = "request.denied";
 }
 
-/// An authenticated agent presented a token that was not taken.
+/// The broker refused a token that an authenticated agent presented.
 #[derive(Debug, Serialize)]
 pub struct TokenRefused<'a> {
     /// The agent.
@@ -112,7 +112,7 @@ impl Event for TokenRefused<'_> {
     const NAME: &'static str = "token.refused";
 }
 
-/// The broker did not issue to an authenticated agent or operator, or to the holder of an enrolment code, because it did
+/// The broker issued nothing to an authenticated agent or operator, or to the holder of an enrolment code, because it did
 /// not trust its clock. No decision was made, or its grant was not used.
 #[derive(Debug, Serialize)]
 pub struct IssuanceRefused<'a> {
@@ -138,7 +138,7 @@ impl Event for IssuanceRefused<'_> {
     const NAME: &'static str = "issuance.refused";
 }
 
-/// A token that was minted before is about to be signed once more, for a request that was repeated.
+/// The broker is about to sign a token again that it had recorded before, because the agent repeated its request.
 #[derive(Debug, Serialize)]
 pub struct TokenRepeated<'a> {
     /// The agent.

@@ -5,7 +5,7 @@ use crate::keyring::{Generations, KeyStage};
 use crate::ledger::{Key, Kind};
 use crate::store::{At, Event};
 
-/// A generation of the token key is at another stage.
+/// A generation of the token key came to another stage: prepared, active, old, tainted or revoked.
 #[derive(Debug, Serialize)]
 pub struct TokenKeyStaged<'a> {
     /// The actor: an operator's name, or `the schedule` (no name contains a space).

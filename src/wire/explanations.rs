@@ -49,7 +49,8 @@ pub struct DecidedAnswer {
 pub struct DecidedNowAnswer {
     /// Whether the declarations are those of the decision. If not, the rules below are the present ones.
     pub same_declarations: bool,
-    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`; `unknown` if a policy tests a sensitive parameter.
+    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`; `unknown` if a policy tests a sensitive parameter, or the
+    /// request was refused for its parameters, which are not recorded.
     pub outcome: FixedText,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -81,10 +82,12 @@ pub struct ExplanationAnswer {
     /// The rules that determined the decision, as the entry says.
     pub rules: Vec<String>,
     pub now: DecidedNowAnswer,
-    /// By the declarations that decided, if the present ones are others; absent also if the broker cannot read all entries that
-    /// made them.
+    /// By the declarations that decided, if the present ones are others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<ExplainedThenAnswer>,
+    /// Why `then` is absent although the present declarations are others: the broker cannot make the earlier ones again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then_left_out: Option<String>,
     /// By the present declarations.
     pub capabilities: Vec<ExplainedCapabilityAnswer>,
     /// Absent if the request is allowed now, or if no single change would allow it.
@@ -123,8 +126,9 @@ pub struct ExplainedPolicyAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerName>,
     /// `denies`, `needs-approval`, `limits-life`, `fails` (it cannot be evaluated, and denies), or why it does not match: `condition`,
-    /// `other-owner`, `other-principal`, `other-action`, `other-resource`; or `sensitive-parameter`: it tests a parameter whose value
-    /// is not recorded.
+    /// `other-owner`, `other-principal`, `other-action`, `other-resource`; or, if it was not tested: `sensitive-parameter` (it tests
+    /// a parameter of which only a digest is recorded), `parameters-not-recorded` (it tests a parameter of a request that was
+    /// refused for its parameters).
     pub result: FixedText,
     /// The longest life in seconds, if the rule limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

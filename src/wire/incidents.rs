@@ -86,9 +86,14 @@ pub struct ContainedAnswer {
     /// network or owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spares_caller: bool,
-    /// Whether no unrestricted admin can act from the address of its last use.
+    /// Whether no unrestricted admin is known to be able to act: each one is refused at the address of its last use, or this
+    /// address is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves_no_admin: bool,
+    /// The unrestricted admins whose last address is unknown, e.g. because they have not connected since the start of the
+    /// broker: a contained network may lock them out. Absent without such admins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admins_of_unknown_address: Option<NamesAnswer>,
 }
 
 /// The result of an order of the host to contain.
@@ -185,9 +190,14 @@ pub struct PreviewAnswer {
     /// connects from the network, or is bound to the owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spares_caller: bool,
-    /// Whether no unrestricted admin could act from the address of its last use.
+    /// Whether no unrestricted admin would be known to be able to act: each one would be refused at the address of its last
+    /// use, or this address is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves_no_admin: bool,
+    /// The unrestricted admins whose last address is unknown, e.g. because they have not connected since the start of the
+    /// broker: a contained network may lock them out. Absent without such admins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admins_of_unknown_address: Option<NamesAnswer>,
     pub reach: ReachAnswer,
 }
 

@@ -71,6 +71,10 @@ pub struct OperatorAnswer {
     /// The keys that sign its approvals, the accepted one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approval_keys: Vec<ApprovalKeyAnswer>,
+    /// The operators that made the codes of its enrolments or named its person, and those that did so for them: names, and
+    /// the ids of operators that were deleted since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introduced_by: Vec<String>,
     /// The code of the refusal that the caller would get if it accepted the proposed approval key; only in the answer about one
     /// operator, and absent if the broker would accept it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -78,6 +78,9 @@ pub struct PolicyVersionAnswer {
     pub until: Option<String>,
     /// The operator that applied it.
     pub by: String,
+    /// The second operator, which approved the plan because it gave more access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
     /// The ledger entry of the application.
     pub seq: u64,
 }
@@ -123,6 +126,9 @@ pub struct PolicySetAnswer {
     pub from: String,
     /// The operator that applied it.
     pub by: String,
+    /// The second operator, which approved the plan because it gave more access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
     /// The ledger entry of the application.
     pub seq: u64,
 }
@@ -177,6 +183,12 @@ pub struct PolicyCaseOutput {
     pub outcome: FixedText,
     /// The reason for the outcome.
     pub why: String,
+    /// The life in seconds of the token or the lease that the request gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_s: Option<u32>,
+    /// The life in seconds that the case expects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_life_s: Option<u32>,
     /// The policies that match.
     pub policies: Vec<PolicyName>,
     /// The policy that the case expects to match.

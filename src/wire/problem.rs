@@ -84,7 +84,7 @@ pub struct NextStepBody {
 pub struct SmallerRequestBody {
     /// Names of capabilities, separated by spaces.
     pub scope: String,
-    /// In seconds.
+    /// In seconds; absent if the request need not name a life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u32>,
     /// The form that requests the token, ready to be sent.

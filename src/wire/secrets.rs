@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Nothing, Optional, SecretUpload, SecretValueBody, endpoints};
 use super::page::{PageAnswer, PageQuery};
 use super::rotations::ConsumerAnswer;
+use super::sensitivity_approvals::SensitivityApprovalBody;
 use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{AgentName, CapabilityName, IncidentId, OwnerName, SecretName, Sensitivity};
@@ -51,6 +52,9 @@ pub struct SecretDetailAnswer {
     pub owner: Option<OwnerName>,
     #[schemars(with = "Sensitivity")]
     pub sensitivity: FixedText,
+    /// The ledger entry that set the sensitivity; absent if none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classified_seq: Option<u64>,
     /// The incident that contains the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
@@ -163,6 +167,9 @@ pub struct SensitivityBody {
     /// Confirms that capabilities deliver the secret under fewer restrictions than before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub widen: bool,
+    /// The approval of a second operator, where the broker demands one for a lower sensitivity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<SensitivityApprovalBody>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -36,12 +36,44 @@ pub struct SimulationAnswer {
     /// parameter that a policy tests.
     #[serde(default)]
     pub not_replayed: u64,
+    /// The causes of these.
+    #[serde(default)]
+    pub not_replayed_causes: NotReplayedAnswer,
     /// What would be decided otherwise, by agent and capability; at most 1,000.
     pub changes: Vec<SimulatedChangeAnswer>,
     /// The number of further changes.
     pub further: usize,
     /// `before` of the next part; null if this is the last one.
     pub next_before: Option<u64>,
+}
+
+/// The numbers of requests that were not decided again, by the part that their entries do not have.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+pub struct NotReplayedAnswer {
+    /// The value of a sensitive parameter that a policy tests.
+    pub sensitive_parameter: u64,
+    /// The parameters of a request that was refused for them.
+    pub refused_parameters: u64,
+    /// The audience and the actions of a request, in entries of earlier versions.
+    pub target: u64,
+}
+
+impl NotReplayedAnswer {
+    /// The number of all.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.sensitive_parameter.saturating_add(self.refused_parameters).saturating_add(self.target)
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            sensitive_parameter: self.sensitive_parameter.saturating_add(other.sensitive_parameter),
+            refused_parameters: self.refused_parameters.saturating_add(other.refused_parameters),
+            target: self.target.saturating_add(other.target),
+        }
+    }
 }
 
 /// Requests of an agent for a capability that would be decided otherwise.

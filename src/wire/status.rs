@@ -71,4 +71,8 @@ pub struct EndedAnswer {
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused_uses: Option<usize>,
+    /// The approval keys that ended with the certificate of an operator, because it had proposed them: SHA-256 of each public
+    /// key, in hex.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended_approval_keys: Vec<String>,
 }

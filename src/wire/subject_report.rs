@@ -87,7 +87,12 @@ pub struct ActsAnswer {
 pub struct ReachedSecretAnswer {
     pub secret: String,
     pub version: u64,
+    /// When the version was stored; absent if the broker does not know the version any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_at: Option<String>,
+    /// The first reading in the time of the report.
     pub first: String,
+    /// The last reading in the time of the report.
     pub last: String,
     pub count: u64,
     /// Whether this is the current version.

@@ -149,7 +149,9 @@ async fn an_agent_shows_when_it_was_connected_last() {
     assert_eq!(invited.status, 201, "{}", invited.text());
     let seen = async |name: &str| admin.get(&format!("/v1/agents/{name}")).await.json()["last_seen"].clone();
     assert_eq!(seen("quiet-bot").await, Value::Null);
-    assert!(seen("bot").await.is_string());
+    // It was not seen before its enrolment, although its certificate begins before this
+    let enrolled = admin.get("/v1/agents/bot").await.json()["instances"][0]["enrolled_at"].clone();
+    assert!(seen("bot").await.as_str().unwrap() >= enrolled.as_str().unwrap(), "{enrolled}");
     // When it is connected, then it is seen now
     let mut open = bot.caller.connect().await.unwrap();
     assert_eq!(open.send("GET", "/v1/whoami", &[], b"").await.unwrap().status, 200);

@@ -211,3 +211,31 @@ async fn reading_is_recorded_once_for_all_pages_of_a_listing() {
         |entries: &[Value]| entries.iter().filter(|entry| entry["event"]["filter"].is_array()).count();
     assert_eq!(with_filter(&broker.entries("ledger.read").await), 3);
 }
+
+#[tokio::test]
+async fn requests_of_one_reading_are_counted_in_an_entry_after_its_end() {
+    let (broker, ..) = scene().await;
+    let operator = broker.operator();
+    // Given a reading of three requests, and one of a single request
+    let begun = broker.clock.now().to_string();
+    page(&operator, "agent=first&limit=1").await;
+    page(&operator, "agent=second").await;
+    page(&operator, "agent=first&limit=2").await;
+    broker.clock.advance_s(7);
+    page(&operator, "agent=first&limit=1").await;
+    let ended = broker.clock.now().to_string();
+    // When the operator pauses for less than five minutes, then the reading goes on
+    broker.clock.advance_s(u32::try_from(LEDGER_READING_IDLE_S).unwrap());
+    broker.look_after().await;
+    assert_eq!(broker.entries("ledger.reading-ended").await, Vec::<Value>::new());
+    // When it pauses for longer, then one entry has the number of requests and their times
+    broker.clock.advance_s(1);
+    broker.look_after().await;
+    broker.look_after().await;
+    let entries = broker.entries("ledger.reading-ended").await;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let expected = json!({
+        "by": "admin", "filter": ["agent=first"], "requests": 3, "since": begun, "until": ended,
+    });
+    assert_eq!(entries[0]["event"], expected);
+}

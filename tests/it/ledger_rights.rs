@@ -63,7 +63,7 @@ fn a_role_with_other_rights_is_refused() {
 }
 
 #[test]
-fn a_role_that_is_or_can_become_the_owner_is_refused() {
+fn a_role_that_owns_the_ledger_or_can_take_such_a_role_is_refused() {
     let bed = DatabaseBed::on(Arc::new(Pair::start()));
     let database = &bed.database;
     for (grant, revoke) in [
@@ -79,6 +79,18 @@ fn a_role_that_is_or_can_become_the_owner_is_refused() {
         (
             format!("ALTER DATABASE {database} OWNER TO ledger_broker"),
             format!("ALTER DATABASE {database} OWNER TO ledger_owner"),
+        ),
+        ("GRANT postgres TO ledger_broker".to_owned(), "REVOKE postgres FROM ledger_broker".to_owned()),
+        (
+            "GRANT pg_write_server_files TO ledger_broker".to_owned(),
+            "REVOKE pg_write_server_files FROM ledger_broker".to_owned(),
+        ),
+        // The rights of a role from which it does not inherit.
+        (
+            "CREATE ROLE keeper; GRANT USAGE ON SCHEMA keyward TO keeper; GRANT DELETE ON keyward.entries TO keeper; \
+             ALTER ROLE ledger_broker NOINHERIT; GRANT keeper TO ledger_broker"
+                .to_owned(),
+            "REVOKE keeper FROM ledger_broker; ALTER ROLE ledger_broker INHERIT".to_owned(),
         ),
         (
             "ALTER TABLE keyward.entries OWNER TO ledger_broker".to_owned(),

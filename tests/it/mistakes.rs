@@ -308,11 +308,14 @@ fn misspelt_agent_and_guessed_verb_lead_to_what_is_meant() {
     }
     let refused = process.said_by("operator", &["agent", "invite", "elsewhere"]).unwrap_err();
     assert!(refused.contains("agent_unknown") && !refused.contains("did you mean"), "{refused}");
-    for (word, verb) in [("list", "`keyward audit list`"), ("inspect", "`keyward token show`")] {
+    for (word, verb) in [("list", "audit list"), ("inspect", "token show")] {
         for who in ["a", "operator"] {
             let refused = process.said_by(who, &["token", word]).unwrap_err();
             assert!(refused.contains("was taken for the name of a capability"), "{refused}");
-            assert!(refused.contains(verb), "{who}: {refused}");
+            // The suggested command has the directory of this one.
+            let home = process.path(&format!("home-{who}"));
+            let suggested = format!("use `keyward --home {} {verb}`", home.display());
+            assert!(refused.contains(&suggested), "{who}: {refused}");
         }
     }
     let refused = process.said_by("a", &["token", "not.granted"]).unwrap_err();
@@ -384,7 +387,7 @@ fn option_of_another_verb_kind_or_network_is_named() {
         (&["operator", "invite", "p", "--service", "--network", "10.3.0.7/24"], 2, &["`10.3.0.0/24`"]),
         (&["operator", "invite", "p", "--role", "metrics"], 2, &["the kind service: `--service`"]),
         (&["operator", "invite", "p", "--role", "deployer"], 2, &["the kind automation: `--automation`"]),
-        (&["operator", "update", "admin", "--role", "auditor"], 2, &["`keyward operator role admin ROLE`"]),
+        (&["operator", "update", "admin", "--role", "auditor"], 2, &[" operator role admin ROLE`"]),
         (&["init", "--reissue-operator", "bob"], 2, &["name the operator with `--operator NAME`"]),
         (&["slot", "add", "--shares", "3", "--threshold", "5"], 2, &["at most the number of its shares"]),
         (&["slot", "add", "--passphrase"], 2, &["standard input is empty, and without a terminal"]),

@@ -35,7 +35,7 @@ fn with_former_versions() -> (tempfile::TempDir, Process) {
 }
 
 /// The ledger's disk hangs from here on, with the entry of what `command` does in the group commit that hangs.
-fn hang_with(process: &Process, mut command: Command) -> Child {
+pub(crate) fn hang_with(process: &Process, mut command: Command) -> Child {
     hang(process);
     let hanging = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for_the_hang(process);
@@ -57,7 +57,8 @@ fn stage(process: &Process) -> String {
     first["stage"].as_str().unwrap().to_owned()
 }
 
-fn answer(process: &Process, mut hanging: Child) {
+/// The disk answers again, and so does what hung with it.
+pub(crate) fn answer(process: &Process, mut hanging: Child) {
     answer_again(process);
     hanging.wait().unwrap();
 }
@@ -209,9 +210,14 @@ fn a_start_records_the_orders_of_an_operator_under_its_name() {
 
 /// A request at the operators' listener with the certificate and the key in the directory `home`.
 fn request(process: &Process, home: &str, path: &str, args: &[&str]) -> Command {
+    request_at(process, "home-operator/operator", home, path, args)
+}
+
+/// The same at the listener that the identity in the directory `known` knows.
+pub(crate) fn request_at(process: &Process, known: &str, home: &str, path: &str, args: &[&str]) -> Command {
     let file = |name: &str| process.path(home).join(name).display().to_string();
-    let authority = process.path("home-operator/operator/authority.pem").display().to_string();
-    let address = std::fs::read_to_string(process.path("home-operator/operator/address")).unwrap();
+    let authority = process.path(known).join("authority.pem").display().to_string();
+    let address = std::fs::read_to_string(process.path(known).join("address")).unwrap();
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--cacert", &authority, "--cert", &file("certificate.pem"), "--key", &file("key.pem")]);
     curl.args(["-H", "Content-Type: application/json"]).args(args);
@@ -232,9 +238,14 @@ fn apply(process: &Process, text: &str) -> Value {
 
 /// Renews the certificate of eve, and keeps the new one, unused, in the directory `new`.
 fn renew(process: &Process) {
+    renew_of(process, "home-eve/operator");
+}
+
+/// The same for the certificate in the directory `home`.
+pub(crate) fn renew_of(process: &Process, home: &str) {
     let (key, csr) = new_key_and_request().unwrap();
     let body = json!({ "csr": base64url(&csr) }).to_string();
-    let renewed = answer_of(request(process, "home-eve/operator", "/v1/renew", &["-d", &body]));
+    let renewed = answer_of(request_at(process, home, home, "/v1/renew", &["-d", &body]));
     std::fs::create_dir(process.path("new")).unwrap();
     std::fs::write(process.path("new/key.pem"), key.expose()).unwrap();
     std::fs::write(process.path("new/certificate.pem"), renewed["certificate"].as_str().unwrap()).unwrap();

@@ -296,6 +296,39 @@ fn meaning_of(kind: &str, sources: &[Source]) -> String {
     found.filter(|text| !text.is_empty()).unwrap_or_else(|| panic!("the event {kind} has no documentation"))
 }
 
+/// What the page of events says before its kinds.
+const EVENTS_HEAD: &str = "\
+    # Kinds of ledger entries\n\
+    \n\
+    After this page you know what each entry of the ledger says. `keyward audit list --kind KIND` lists the \
+    entries of a kind, `keyward audit list --outcome OUTCOME` those with an outcome, and `keyward audit \
+    kinds` prints kinds and outcomes. [ledger-format.md](ledger-format.md) has the form of an entry. Made by \
+    `scripts/reference`.\n\
+    \n\
+    ## Outcomes\n\
+    \n\
+    | outcome | the entry says |\n\
+    |---|---|\n\
+    | `allowed` | the broker did a step, or is about to do it: each entry is durable before its step has an \
+    effect. An entry about a step that the broker is about to do (`lease.intended`, kinds that end in \
+    `-attempted`) does not say that the step succeeded: a later entry has the result |\n\
+    | `denied` | the broker refused a request, a code, a certificate, a token or a text, or an operator \
+    denied a request for approval |\n\
+    | `failed` | a step failed, or its result is unknown |\n\
+    | no outcome | the broker found a state; no step was requested or done |\n\
+    \n\
+    A kind that begins with `alarm.` also raises an alarm, or needs the attention of a person, whatever its \
+    outcome is. Some entries stand for several cases, and name their number and period: `certificate.refused` \
+    (`since`, a minute at most), `ledger.reading-ended` (`since`, `until`, `requests`), and \
+    `alarm.operator-elsewhere` (`unrecorded`). If the broker stops before it has written such an entry, the \
+    ledger does not have these numbers.\n\
+    \n\
+    ## Kinds\n\
+    \n\
+    | kind | outcome | what happened |\n\
+    |---|---|---|\n\
+    ";
+
 #[test]
 fn the_page_of_events_is_what_the_broker_writes() {
     let sources = sources("src");
@@ -303,11 +336,6 @@ fn the_page_of_events_is_what_the_broker_writes() {
         format!("| `{kind}` | {} | {} |\n", outcome.unwrap_or_default(), meaning_of(kind, &sources))
     };
     let rows: String = keyward::broker::event_kinds().into_iter().map(row).collect();
-    let page = format!(
-        "# Kinds of ledger entries\n\nEvery kind of entry that the broker writes, in alphabetical order, with the outcome by \
-         which `keyward audit list --outcome` finds it; a kind without an outcome reports a state. `keyward audit list --kind \
-         KIND` lists the entries of a kind, and `keyward audit kinds` prints this list. [ledger-format.md](ledger-format.md) \
-         has the form of an entry. Made by `scripts/reference`.\n\n| kind | outcome | what happened |\n|---|---|---|\n{rows}"
-    );
+    let page = format!("{EVENTS_HEAD}{rows}");
     compare("events.md", &page);
 }

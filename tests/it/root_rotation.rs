@@ -75,7 +75,7 @@ fn slots_whose_keys_are_not_at_hand_open_after_a_removal() {
     assert_eq!(slot(&process, &deal, b"").0, Some(0));
     assert_eq!(slot(&process, &["add", "--passphrase"], WORDS).0, Some(0));
     let file = of_id(&process, "key-file");
-    let (exit, removed) = slot(&process, &["remove", &file, "--by-passphrase"], WORDS);
+    let (exit, removed) = slot(&process, &["remove", "--yes", &file, "--by-passphrase"], WORDS);
     assert_eq!(exit, Some(0), "{removed}");
     refused(&slot(&process, &["check"], b""), 10, "root_key_wrong");
     let mut shares: Vec<String> =

@@ -113,7 +113,7 @@ fn an_attended_broker_works_without_a_key_on_the_machine() {
     }
     refused(&verb(&process, &reissue, b"CNRY other words entirely"), 4, "passphrase_wrong");
     assert_eq!(verb(&process, &reissue, WORDS.as_bytes()).0, Some(0));
-    refused(&verb(&process, &["slot", "remove", "slot_x"], b""), 7, "slot_unknown");
+    refused(&verb(&process, &["slot", "remove", "--yes", "slot_x"], b""), 7, "slot_unknown");
     assert_eq!(verb(&process, &["verify"], b"").1["opened"], false);
     let doctor = process.run_as("host", &["doctor", "--config", &config], b"");
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("keyward unseal"));

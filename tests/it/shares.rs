@@ -55,7 +55,7 @@ fn three_of_five_people_bring_back_a_broker_whose_key_file_is_lost() {
     // Handed out is not handed back: nothing opens by it, and nothing relies on it.
     let some = lines(&[&shares[4], &shares[0], &shares[2]]);
     refused(&slot(&process, &["check", "--by-shares"], &some), 8, "slot_unconfirmed");
-    refused(&slot(&process, &["remove", &first], b""), 8, "last_slot");
+    refused(&slot(&process, &["remove", "--yes", &first], b""), 8, "last_slot");
     refused(&slot(&process, &DEAL, b""), 8, "slot_unconfirmed");
     let (exit, confirmed) = slot(&process, &["confirm"], &some);
     assert_eq!((exit, confirmed["id"].as_str()), (Some(0), Some(id.as_str())), "{confirmed}");
@@ -68,7 +68,7 @@ fn three_of_five_people_bring_back_a_broker_whose_key_file_is_lost() {
     let file = process.path("root.key").display().to_string();
     let add = ["add", "--key-file", &file, "--by-shares"];
     assert_eq!(slot(&process, &add, &others).0, Some(0));
-    assert_eq!(slot(&process, &["remove", &first, "--by-shares"], &some).0, Some(0));
+    assert_eq!(slot(&process, &["remove", "--yes", &first, "--by-shares"], &some).0, Some(0));
     process.serve();
     assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value", "nothing was lost");
     let audit = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
@@ -110,7 +110,7 @@ fn a_slot_is_rekeyed_to_and_from_shares_in_files() {
 fn each_fault_of_shares_is_named_and_no_share_is_repeated() {
     let process = Process::init("info");
     let (id, first) = dealt(&process, &DEAL);
-    assert_eq!(slot(&process, &["remove", &id], b"").0, Some(0));
+    assert_eq!(slot(&process, &["remove", "--yes", &id], b"").0, Some(0));
     let (_, shares) = dealt(&process, &DEAL);
     let before = fs::read(process.path("data/keyring")).unwrap();
     let mistyped = {

@@ -73,7 +73,11 @@ fn a_passphrase_brings_back_a_broker_whose_key_file_is_lost() {
         ["key-file", "passphrase", "key-file"]
     );
     // The file that was lost may be in other hands: it opens nothing any more.
-    assert_eq!(slot(&process, &["remove", &slots[0].1], b"").0, Some(0));
+    // Without a terminal, a removal is confirmed with `--yes`
+    let (exit, said) = slot(&process, &["remove", &slots[0].1], b"");
+    assert!(exit == Some(2) && said["fix"].as_str().unwrap().contains("`--yes`"), "{said}");
+    assert_eq!(listed(&process).len(), 3);
+    assert_eq!(slot(&process, &["remove", "--yes", &slots[0].1], b"").0, Some(0));
 
     process.serve();
     assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value", "nothing was lost");
@@ -128,10 +132,10 @@ fn a_key_file_that_cannot_be_written_leaves_no_part() {
 fn the_last_slot_stays_and_nothing_is_changed_under_a_broker_that_runs() {
     let mut process = Process::init("info");
     let only = listed(&process)[0].1.clone();
-    refused(&slot(&process, &["remove", &only], b""), 8, "last_slot");
+    refused(&slot(&process, &["remove", "--yes", &only], b""), 8, "last_slot");
     let other = format!("slot_{}", "0".repeat(26));
-    refused(&slot(&process, &["remove", &other], b""), 7, "slot_unknown");
-    refused(&slot(&process, &["remove", "no-id"], b""), 7, "slot_unknown");
+    refused(&slot(&process, &["remove", "--yes", &other], b""), 7, "slot_unknown");
+    refused(&slot(&process, &["remove", "--yes", "no-id"], b""), 7, "slot_unknown");
     process.serve();
     let before = fs::read(process.path("data/keyring")).unwrap();
     refused(&slot(&process, &["add", "--passphrase"], WORDS.as_bytes()), 10, "data_dir_in_use");

@@ -81,7 +81,7 @@ fn status_names_the_problem_when_an_identity_cannot_be_used() {
     process.set_up(b"value");
     let (exit, nothing) = status(&process, "nobody");
     assert!(exit == Some(1) && !nothing.ok && nothing.identities.is_empty(), "{nothing:?}");
-    assert!(told(&process, "nobody").contains("keyward join"));
+    assert!(told(&process, "nobody").contains(" join`"));
     process.good(&["agent", "revoke", "a"], b"");
     let (exit, seen) = status(&process, "a");
     let revoked = &seen.identities[0];

@@ -11,7 +11,7 @@ super::codes! {
         "more than 16 policies demand an approval of this request",
         "ask for fewer capabilities at once, or ask an operator to combine the policies";
     APPROVAL_WITHOUT_PERSON "approval_without_person" Denied:
-        "a policy demands an approval, and the records do not say for which person the agent acts: nobody is known to be that person, or another one",
+        "a policy demands an approval, and no `person` is declared for the agent: the broker cannot tell whether an approver is that person or another one",
         "ask an operator to declare the `person` of the agent";
     TOO_MANY_APPROVALS "too_many_approvals" Full:
         "16 requests for approval of this agent are pending, or the broker remembers as many requests as it can",
@@ -88,9 +88,15 @@ super::codes! {
     PLAN_APPROVAL_NOT_NEEDED "plan_approval_not_needed" Conflict:
         "the plan needs no approval: it gives no more access than before, or this broker demands no second operator",
         "apply it: `keyward apply -f FILE`";
+    APPROVAL_KEY_OF_INTRODUCER "approval_key_of_introducer" Denied:
+        "this broker demands a second operator, and the approval key was accepted by an admin who invited its operator or named its person: the key does not show that a second person signed",
+        "the operator makes another key, `keyward approval key create --replace`; an admin who did neither accepts it, or root on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`";
+    APPROVER_INTRODUCED_OPERATOR "approver_introduced_operator" Denied:
+        "the second operator invited the operator that makes the change or named its person, and this operator has no approval key that shows another person: an accepted one, from the enrolment of its present certificate",
+        "the operator that makes the change makes a key, `keyward approval key create`; an admin who did neither accepts it, or root on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`; or an operator who did neither gives the approval";
     APPROVAL_KEY_MISSING "approval_key_missing" Denied:
         "the operator has no approval key that another admin or the host has accepted",
-        "make one with `keyward approval key create`, and have another admin accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`";
+        "make one with `keyward approval key create`, and have another admin accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`; the first key of a broker is accepted on its host, as root, with `--on-host`";
     APPROVAL_SIGNATURE_INVALID "approval_signature_invalid" Denied:
         "the signature of the vote or acceptance is not one by the accepted approval key of this operator",
         "approve with `keyward approval approve ID`, or accept a key with `keyward approval key accept NAME --fingerprint HEX`, on the machine that has the approval key";

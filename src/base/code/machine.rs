@@ -102,7 +102,7 @@ super::codes! {
         "nothing was changed; name the key file that belongs to one of the slots (`keyward slot list`)";
     ROOT_KEY_UNUSABLE "root_key_unusable" NotStarted:
         "the file that `[root_key]` names cannot be used",
-        "check that the file exists and that only its owner can read it (mode 0600); for a credential outside the service: `keyward serve --sealed`, then `keyward unseal --key-file FILE`; `keyward init` and `keyward doctor` take `--root-key-file FILE`";
+        "check that the file exists and that only its owner can read it (mode 0600); outside of the service, a command takes the key of a credential from `--root-key-file FILE`";
     PASSPHRASE_REFUSED "passphrase_refused" Usage:
         "the passphrase is too short, too easy to guess, or not one line",
         "choose at least 15 characters on one line, e.g. five or six unrelated words";
@@ -135,7 +135,7 @@ super::codes! {
         "`keyward approval key show` shows whether it is accepted; to make another key: `keyward approval key create --replace`";
     APPROVAL_KEY_NOT_ACCEPTED "approval_key_not_accepted" Local:
         "no approval key of this operator is accepted, and only an accepted key can approve",
-        "make a key (`keyward approval key create`), and ask another admin to accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`";
+        "make a key (`keyward approval key create`), and ask another admin to accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`; while no admin has an accepted key, root accepts it on the broker's host: the same command with `--on-host`";
     APPROVAL_DIGEST_DIFFERS "approval_digest_differs" Unverified:
         "the broker names the digest of another request than the one that it shows; nothing was signed",
         "do not approve; tell the people who run the broker: it shows something else than it would record";

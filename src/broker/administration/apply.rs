@@ -260,8 +260,12 @@ impl Drawn {
                        the present ones";
             return Err(Failure::new(code::ROLLBACK_DIFFERS).because(why).mended_by(fix));
         }
-        if changes.is_empty() || !version.is_made_by(&self.plan.after.rules) {
+        if !version.is_made_by(&self.plan.after.rules) {
             return Err(Failure::new(code::ROLLBACK_DIFFERS));
+        }
+        // The version is the present one already: nothing is brought back.
+        if changes.is_empty() {
+            return Ok(None);
         }
         Ok(Some(RollbackText { policy: target.policy.as_ref(), to: version.hash() }))
     }

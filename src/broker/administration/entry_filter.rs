@@ -147,7 +147,7 @@ impl EntryFilter {
     }
 }
 
-fn refused(parameter: &'static str, why: &str) -> Failure {
+pub(super) fn refused(parameter: &'static str, why: &str) -> Failure {
     Failure::new(code::QUERY_INVALID)
         .because(format!("the parameter `{parameter}` {why}"))
         .mended_by(format!("correct `{parameter}`; docs/reference/http.md describes the filters of entries"))

@@ -17,10 +17,10 @@ use crate::leases::{
 use crate::ledger::Kind;
 use crate::operators::{
     ApprovalKeyAccepted, ApprovalKeyProposed, ApprovalKeysRemoved, BreakGlassUsed, LedgerRead,
-    OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
-    OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere, OperatorEnrolled,
-    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged, OperatorRenewed,
-    OperatorUsed,
+    LedgerReadingEnded, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
+    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere,
+    OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged,
+    OperatorRenewed, OperatorUsed,
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::registry::{
@@ -101,6 +101,7 @@ const EVENTS: &[(Kind, &str)] = known![
     ApprovalKeyAccepted<'_>,
     ApprovalKeysRemoved<'_>,
     LedgerRead<'_>,
+    LedgerReadingEnded<'_>,
     EvidenceExported<'_>,
     CheckpointKeyRotated<'_>,
     RotationBegun<'_>,

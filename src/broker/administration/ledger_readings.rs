@@ -1,12 +1,14 @@
-//! Reading the ledger is recorded: one entry for a listing of several pages, or for a client that follows the ledger.
+//! Reading the ledger is recorded: one entry for a listing of several pages, or for a client that follows the ledger, and
+//! another one with the number of requests.
 
 use std::time::Duration;
 
-use super::ledger_readers::Reading;
+use super::ledger_readers::{EndedReading, ReadAt, Reading};
 use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::base::without_secret_forms;
 use crate::broker::caller_services::AdminServices;
-use crate::operators::LedgerRead;
+use crate::broker::services::Services;
+use crate::operators::{LedgerRead, LedgerReadingEnded};
 use crate::policy::{Authorised, ReadLedger};
 use crate::wire::EntriesQuery;
 
@@ -17,14 +19,16 @@ impl AdminServices {
         let (services, operator) = (&self.0, by.operator());
         let filter: Vec<String> =
             query.filter.parameters().map(|(name, text)| format!("{name}={}", shortened(text))).collect();
-        let reading = Reading { operator: operator.id(), filter: filter.join("&") };
-        if !services.state.ledger_readings.begins(reading.clone(), services.state.clock.elapsed()) {
+        let reading = Reading { operator: operator.id(), name: operator.name().clone(), filter };
+        let clock = &services.state.clock;
+        let at = ReadAt { elapsed: clock.elapsed(), time: clock.now() };
+        if !services.state.ledger_readings.begins(&reading, at) {
             return;
         }
         let event = LedgerRead {
             by: operator.name(),
             order: query.order.as_str(),
-            filter,
+            filter: reading.filter.clone(),
             after: query.after,
             before: query.before,
             limit: query.limit,
@@ -36,6 +40,38 @@ impl AdminServices {
             services.state.ledger_readings.forget(&reading);
             services.notifications.meters.ledger_reading_unrecorded();
         }
+    }
+}
+
+impl Services {
+    /// Records how many requests the readings had that have ended. If an entry cannot be written soon, its reading is counted,
+    /// and lost; the others are kept for the next time, because each of them would delay the caller by such a wait.
+    pub async fn record_ended_readings(&self) {
+        if self.state.store.is_read_only() {
+            return;
+        }
+        let mut ended = self.state.ledger_readings.take_ended(self.state.clock.elapsed()).into_iter();
+        while let Some(one) = ended.next() {
+            if !self.record_ended_reading(one).await {
+                self.notifications.meters.ledger_reading_unrecorded();
+                self.state.ledger_readings.keep_ended(ended);
+                return;
+            }
+        }
+    }
+
+    /// Whether the entry was written soon.
+    async fn record_ended_reading(&self, ended: EndedReading) -> bool {
+        let EndedReading { reading, count, first, last } = ended;
+        let event = LedgerReadingEnded {
+            by: &reading.name,
+            filter: reading.filter,
+            requests: count,
+            since: first.to_string(),
+            until: last.to_string(),
+        };
+        let wait = Duration::from_millis(REVOCATION_WAIT_MS);
+        matches!(tokio::time::timeout(wait, self.state.record(&event)).await, Ok(Ok(())))
     }
 }
 

@@ -166,9 +166,10 @@ impl AdminServices {
     }
 }
 
-/// The last time at which the agent was connected: `since_start`, or the beginning of its newest certificate.
+/// The last time at which the agent was connected: `since_start`, or its last enrolment or renewal. A certificate begins
+/// before its issue, and so before the enrolment.
 fn last_seen(agent: &Agent, since_start: Option<Timestamp>) -> Option<String> {
-    let certified = agent.instances.iter().map(|instance| instance.current.not_before).max();
+    let certified = agent.instances.iter().map(|one| one.enrolled_at.max(one.current.not_before)).max();
     since_start.max(certified).map(|at| at.to_string())
 }
 

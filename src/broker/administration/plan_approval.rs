@@ -1,40 +1,26 @@
 //! The approval of a plan that gives more access, by a second operator.
 
 use super::upload::{AskedApplication, PlanApproval, Upload};
-use crate::authn::enrolled_operator;
 use crate::base::encoding::base64url;
 use crate::base::limits::PLAN_APPROVAL_S;
-use crate::base::{Cancellation, OperatorName, Person, PolicyName, Scope, Timestamp, code};
+use crate::base::{Cancellation, Person, PolicyName, Timestamp, code};
 use crate::broker::failure::Failure;
+use crate::broker::identity::signer::{Approved, SecondPerson, SignedApproval};
 use crate::broker::policies::declared_as_of::DeclaringEntries;
 use crate::broker::policies::rolled_back::RollbackTarget;
 use crate::broker::reading::Reading;
 use crate::broker::services::Services;
 use crate::crypto::{Digest, Sha256Stream};
-use crate::operators::{self, ApprovalKey, Operator, OperatorKind, OperatorRole, is_of_host};
+use crate::operators::ApprovalKey;
 use crate::policy::{Declare, Right as _};
 use crate::registry::ApprovedPlanText;
 use crate::wire::{PlanBallot, PlanToApproveAnswer};
 
 /// The records about an approval, which the commit relies on.
-pub(super) struct SecondOperator {
-    /// The person of the operator that applies.
-    applying: Option<Person>,
-    applying_name: OperatorName,
-    signer: Option<Signer>,
-}
+pub(super) struct SecondOperator(SecondPerson);
 
-/// The operator that approved, by the records.
-struct Signer {
-    role: OperatorRole,
-    scope: Scope,
-    /// `None` if it is no person.
-    person: Option<Person>,
-    /// The accepted approval key.
-    key: Option<ApprovalKey>,
-    /// Whether its certificate of the enrolment that proposed the key is neither revoked nor suspended.
-    is_live: bool,
-}
+/// What is approved, as messages name it.
+const PLAN: Approved = Approved { what: "the plan", command: "`keyward plan -f FILE --approve --out FILE`" };
 
 /// A plan that a second operator approved.
 #[derive(Debug)]
@@ -43,7 +29,7 @@ pub(super) struct ApprovedPlan {
     /// The digest of the plan alone.
     plan: Digest,
     person: Person,
-    key: Digest,
+    key: ApprovalKey,
 }
 
 impl ApprovedPlan {
@@ -52,7 +38,9 @@ impl ApprovedPlan {
         ApprovedPlanText {
             operator: &self.approval.operator,
             person: &self.person,
-            approval_key: self.key.hex(),
+            approval_key: self.key.fingerprint().hex(),
+            public_key: base64url(&self.key.public_der()),
+            key_seq: self.key.accepted_seq(),
             plan: self.plan.hex(),
             seq: self.approval.seq,
             expires_at: self.approval.expires_at.to_string(),
@@ -62,57 +50,14 @@ impl ApprovedPlan {
     }
 }
 
-impl Signer {
-    fn of(reading: &Reading<'_>, name: &OperatorName) -> Option<Self> {
-        let operator = reading.acting_operator(name)?;
-        let world = reading.under(operators::keys::approval_keys(name));
-        let key = world.operators.approval_key(name).cloned();
-        let is_live = key.as_ref().is_some_and(|key| {
-            enrolled_operator(operator.id, name, key.enrolled_seq(), reading.records()).is_ok()
-        });
-        let (role, scope, person) = (operator.role, operator.scope.clone(), person_of(operator));
-        Some(Self { role, scope, person, key, is_live })
-    }
-}
-
-impl Signer {
-    /// The fingerprint of the key that verifies the signature of `approval`.
-    fn verified(&self, approval: &PlanApproval) -> Result<Digest, Failure> {
-        let name = &approval.operator;
-        let key = self.key.as_ref().ok_or_else(|| {
-            let why = format!("the operator `{name}`, which approved the plan, has no accepted approval key");
-            Failure::new(code::APPROVAL_KEY_MISSING).because(why)
-        })?;
-        let ballot = PlanBallot::approve(name, &approval.digest).canonical();
-        let ballot = ballot.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
-        if key.verify(&ballot, &approval.signature) {
-            return Ok(key.fingerprint());
-        }
-        let why = format!(
-            "the signature of the plan is not one by the accepted approval key of the operator `{name}`"
-        );
-        let fix = "have the operator approve the plan again: `keyward plan -f FILE --approve --out FILE`";
-        Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID).because(why).mended_by(fix))
-    }
-}
-
-/// The person who the operator is; `None` for a program, and if the records do not say it.
-fn person_of(operator: &Operator) -> Option<Person> {
-    let is_human = operator.profile.kind == OperatorKind::Human && !is_of_host(&operator.name);
-    operator.profile.person.clone().filter(|_| is_human)
-}
-
 impl SecondOperator {
     /// The records about the approval of `upload`. The change relies on them.
     pub(super) fn of(reading: &Reading<'_>, upload: &Upload) -> Self {
-        let applying_name = upload.operator.name().clone();
-        let applying = reading.acting_operator(&applying_name).and_then(person_of);
-        let signer = upload.asked.approval.as_ref().and_then(|one| Signer::of(reading, &one.operator));
-        Self { applying, applying_name, signer }
+        let signer = upload.asked.approval.as_ref().map(|one| &one.operator);
+        Self(SecondPerson::of(reading, &upload.operator, signer, PLAN))
     }
 
-    /// Checks `approval` of the plan of `upload` at `now`. The signature comes first: without one, nobody learns whether an
-    /// operator exists, and what it is.
+    /// Checks `approval` of the plan of `upload` at `now`.
     ///
     /// # Errors
     /// [`Failure`] with the code that says why it does not count.
@@ -129,42 +74,14 @@ impl SecondOperator {
         if approved.signed.hex() != approval.digest {
             return Err(Failure::new(code::PLAN_APPROVAL_OUTDATED));
         }
+        let ballot = PlanBallot::approve(&approval.operator, &approval.digest).canonical();
+        let message = &ballot.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
+        let PlanApproval { operator, signature, .. } = approval;
         let scope = upload.operator.scope();
-        let signer = self.signer.as_ref().filter(|signer| signer.scope == *scope);
-        let signer = signer.ok_or_else(|| ineligible(&approval.operator, "is none with your scope"))?;
-        let key = signer.verified(approval)?;
-        let person = self.eligible(signer, &approval.operator)?;
+        let key = self.0.verified(scope, &SignedApproval { operator, message, signature })?.clone();
+        let person = self.0.eligible(scope, Declare::NEED.roles, operator, key.fingerprint())?.clone();
         let (approval, plan) = (approval.clone(), approved.plan);
-        Ok(ApprovedPlan { approval, plan, person: person.clone(), key })
-    }
-
-    /// The person who approved, if it is another one than the person who applies, and could apply the plan itself.
-    fn eligible<'s>(&self, signer: &'s Signer, name: &OperatorName) -> Result<&'s Person, Failure> {
-        let Some(applying) = &self.applying else {
-            let name = &self.applying_name;
-            let why = format!(
-                "the records do not say which person the operator `{name}` is, so a second person cannot be told from it"
-            );
-            return Err(Failure::new(code::OPERATOR_WITHOUT_PERSON).because(why));
-        };
-        let Some(person) = &signer.person else {
-            let why = format!(
-                "the operator `{name}`, which approved the plan, is a program, or its record names no person"
-            );
-            return Err(Failure::new(code::APPROVER_WITHOUT_PERSON).because(why));
-        };
-        if person.is_same_as(applying) {
-            let why = format!("the operator `{name}`, which approved the plan, is the person who applies it");
-            let fix = "have another person approve the plan: `keyward plan -f FILE --approve --out FILE`";
-            return Err(Failure::new(code::APPROVER_IS_REQUESTER).because(why).mended_by(fix));
-        }
-        if !Declare::NEED.roles.contains(&signer.role) {
-            return Err(ineligible(name, "has a role that does not apply declarations"));
-        }
-        if !signer.is_live {
-            return Err(ineligible(name, "is revoked or suspended, or its certificate is"));
-        }
-        Ok(person)
+        Ok(ApprovedPlan { approval, plan, person, key })
     }
 }
 
@@ -183,12 +100,6 @@ fn reaches_plan(searched_from: u64, plan: u64) -> Result<(), Failure> {
     let why =
         "too many ledger entries follow the plan to find out whether declarations were applied after it";
     Err(Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why))
-}
-
-fn ineligible(name: &OperatorName, problem: &str) -> Failure {
-    let why = format!("the operator `{name}`, which approved the plan, {problem}");
-    let fix = "have another operator approve the plan: `keyward plan -f FILE --approve --out FILE`";
-    Failure::new(code::APPROVER_INELIGIBLE).because(why).mended_by(fix)
 }
 
 impl Services {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::entry_filter::moment;
+use super::entry_filter::{moment, refused};
 use super::entry_reads::TermSearch;
 use super::upload::{Upload, Uploaded};
 use crate::authn::Records;
@@ -12,7 +12,7 @@ use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RoleName,
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::policies::recorded_request::{RecordedRequest, decision_names};
+use crate::broker::policies::recorded_request::{Part, RecordedRequest, decision_names};
 use crate::broker::policies::replay::Replay;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
@@ -21,7 +21,7 @@ use crate::postings::TimeSpan;
 use crate::registry::Registry;
 use crate::rules::Rules;
 use crate::store::At;
-use crate::wire::{EntryField, SimulatedChangeAnswer, SimulationAnswer};
+use crate::wire::{EntryField, NotReplayedAnswer, SimulatedChangeAnswer, SimulationAnswer};
 
 /// Which recorded requests are replayed.
 #[derive(Clone, Debug)]
@@ -52,7 +52,13 @@ impl AdminServices {
     ) -> Result<SimulationAnswer, Failure> {
         let mut upload = Upload::read(by.operator(), heavy, uploaded).await?;
         upload.names.widening = false;
-        let since = moment("since", Some(&span.since), self.0.state.clock.now())?;
+        let now = self.0.state.clock.now();
+        let since = moment("since", Some(&span.since), now)?;
+        if since.is_some_and(|since| since > now) {
+            // No request is that new: an empty answer would say that the files change no decision.
+            let future = refused("since", "is in the future");
+            return Err(future.mended_by("name a past time, or a length of time before now, e.g. `7d`"));
+        }
         let (services, before) = (Arc::clone(&self.0), span.before);
         heavy.run(Priority::Ordinary, move |work| services.simulate(&upload, since, before, work)).await
     }
@@ -77,10 +83,9 @@ impl Services {
             work.step()?;
             self.state.store.read(|world, _| {
                 for request in batch {
-                    if request.lacks_what_decided() {
-                        found.note_not_replayed();
-                    } else {
-                        found.note(request, &self.replays(world, &draft, request));
+                    match request.not_recorded() {
+                        Some(missing) => found.note_not_replayed(missing.part.into()),
+                        None => found.note(request, &self.replays(world, &draft, request)),
                     }
                 }
             });
@@ -244,7 +249,24 @@ impl Difference {
 struct Differences {
     found: BTreeMap<(AgentName, CapabilityName, Difference), Counted>,
     /// Requests whose entries do not have what decides.
-    not_replayed: u64,
+    not_replayed: NotReplayedAnswer,
+}
+
+/// The part of a request that decides and is not in its entry.
+#[derive(Clone, Copy, Debug)]
+enum NotReplayed {
+    SensitiveParameter,
+    RefusedParameters,
+    Target,
+}
+
+impl From<Part> for NotReplayed {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Parameters => Self::RefusedParameters,
+            Part::Target => Self::Target,
+        }
+    }
 }
 
 struct Counted {
@@ -254,14 +276,20 @@ struct Counted {
 }
 
 impl Differences {
-    fn note_not_replayed(&mut self) {
-        self.not_replayed = self.not_replayed.saturating_add(1);
+    fn note_not_replayed(&mut self, cause: NotReplayed) {
+        let NotReplayedAnswer { sensitive_parameter, refused_parameters, target } = &mut self.not_replayed;
+        let count = match cause {
+            NotReplayed::SensitiveParameter => sensitive_parameter,
+            NotReplayed::RefusedParameters => refused_parameters,
+            NotReplayed::Target => target,
+        };
+        *count = count.saturating_add(1);
     }
 
     /// The newest requests come first.
     fn note(&mut self, request: &RecordedRequest, Replays { present, drafted }: &Replays) {
         if present.iter().chain(drafted).any(|trial| trial.is_untested) {
-            self.note_not_replayed();
+            self.note_not_replayed(NotReplayed::SensitiveParameter);
             return;
         }
         let granted = |trial: &Option<Trial>| trial.iter().flat_map(|one| one.granted.clone()).collect();
@@ -282,7 +310,7 @@ impl Differences {
     }
 
     fn answer(self, requests: u64, next_before: Option<u64>) -> SimulationAnswer {
-        let not_replayed = self.not_replayed;
+        let (not_replayed, not_replayed_causes) = (self.not_replayed.total(), self.not_replayed);
         let further = self.found.len().saturating_sub(SIMULATED_CHANGES_MAX);
         let changes = self.found.into_iter().take(SIMULATED_CHANGES_MAX);
         let change = |((agent, capability, difference), counted): (_, Counted)| SimulatedChangeAnswer {
@@ -296,6 +324,7 @@ impl Differences {
         SimulationAnswer {
             requests,
             not_replayed,
+            not_replayed_causes,
             changes: changes.map(change).collect(),
             further,
             next_before,

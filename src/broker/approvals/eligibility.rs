@@ -47,12 +47,14 @@ pub(super) fn demands_newly_met(
     if is_new { Ok(meets) } else { Err(code::APPROVER_ALREADY_VOTED) }
 }
 
-/// The code of the refusal that an approval by `principal` would get at `now`. The same vote again is not refused.
+/// The code of the refusal that an approval by `principal` would get at `now`. The same vote again is not refused. With
+/// `is_second_demanded`, the broker demands a second operator.
 pub(super) fn refusal_of(
     world: &World,
     approval: &Approval,
     principal: &OperatorPrincipal,
     now: Timestamp,
+    is_second_demanded: bool,
 ) -> Option<Code> {
     let records = records(world);
     let Some(operator) = world.operators.named(principal.name()) else {
@@ -69,6 +71,9 @@ pub(super) fn refusal_of(
     }
     if world.operators.approval_key(principal.name()).is_none() {
         return Some(code::APPROVAL_KEY_MISSING);
+    }
+    if is_second_demanded && operator.has_key_of_introducer() {
+        return Some(code::APPROVAL_KEY_OF_INTRODUCER);
     }
     demands_newly_met(records, approval, operator, now).err()
 }

@@ -7,9 +7,9 @@ use crate::base::{ApprovalId, ApprovalReference, PolicyName, Reason, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, OperatorRequest};
 use crate::broker::failure::Failure;
+use crate::broker::identity::introducers::check_key_of_second_person;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
-use crate::crypto::Digest;
 use crate::operators::{self, ApprovalKey, Operator};
 use crate::policy::{Authorised, RevokeTokens, Right as _, VoteApprovals, is_met_with};
 use crate::wire::{ApprovalBallot, ApprovalState, ApprovalVerdict, ValidTokenAnswer, VotedApprovalAnswer};
@@ -53,7 +53,7 @@ struct VerifiedVote<'a> {
     rules: &'a str,
     signature: &'a [u8],
     /// The key that verified it.
-    key: Digest,
+    key: ApprovalKey,
 }
 
 impl AdminServices {
@@ -175,14 +175,18 @@ impl AdminServices {
         else {
             return Err(Failure::new(code::APPROVAL_VOTE_INCOMPLETE));
         };
-        let find = |reading: &Reading<'_>| -> Option<ApprovalKey> {
-            reading.unconditional().operators.approval_key(operator.name()).cloned()
+        let demands = self.0.settings.widening_second_operator;
+        let find = |reading: &Reading<'_>| -> Result<Option<ApprovalKey>, Failure> {
+            let operators = &reading.unconditional().operators;
+            let voting = operators.named(operator.name()).filter(|_| demands);
+            voting.map_or(Ok(()), check_key_of_second_person)?;
+            Ok(operators.approval_key(operator.name()).cloned())
         };
-        let key = self.0.state.read(find).0.ok_or_else(|| Failure::new(code::APPROVAL_KEY_MISSING))?;
+        let key = self.0.state.read(find).0?.ok_or_else(|| Failure::new(code::APPROVAL_KEY_MISSING))?;
         let ballot = ApprovalBallot::approve(id, digest, rules).canonical();
         let ballot = ballot.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         if key.verify(&ballot, signature) {
-            Ok(VerifiedVote { digest, rules, signature, key: key.fingerprint() })
+            Ok(VerifiedVote { digest, rules, signature, key })
         } else {
             Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID))
         }
@@ -225,7 +229,7 @@ fn decide(
         operator_id: principal.id(),
         enrolled_seq: principal.enrolled_seq(),
         person: operator.profile.person.clone(),
-        key: verified.map(|verified| verified.key),
+        key: verified.map(|verified| verified.key.fingerprint()),
         approves: verified.is_some(),
         meets,
     };
@@ -244,8 +248,7 @@ fn checked(
         return Err(Failure::new(code::APPROVAL_VOTE_DIFFERS));
     }
     let world = reading.under(operators::keys::approval_keys(&operator.name));
-    let key = world.operators.approval_key(&operator.name).map(ApprovalKey::fingerprint);
-    if key != Some(verified.key) {
+    if world.operators.approval_key(&operator.name) != Some(&verified.key) {
         return Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID));
     }
     demands_newly_met(reading.records(), approval, operator, reading.now()).map_err(Failure::new)
@@ -272,8 +275,18 @@ fn draft(
         Verdict::Approve(verified) => {
             let complete = completes;
             let state = if complete { ApprovalState::Approved } else { ApprovalState::Pending };
-            let (signature, approval_key) = (base64url(verified.signature), verified.key.hex());
-            let event = ApprovalApproved { by, agent, vote, complete, waited_s, signature, approval_key };
+            let event = ApprovalApproved {
+                by,
+                agent,
+                vote,
+                complete,
+                waited_s,
+                signature: base64url(verified.signature),
+                canonical_request: String::from_utf8_lossy(&terms.request.canonical()).into_owned(),
+                approval_key: verified.key.fingerprint().hex(),
+                public_key: base64url(&verified.key.public_der()),
+                key_seq: verified.key.accepted_seq(),
+            };
             ChangeDraft::new(&event, state)?
         }
         Verdict::Deny(told) => {

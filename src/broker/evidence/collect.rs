@@ -7,7 +7,7 @@ use crate::broker::administration::entry_terms::{EntryTerm, source_term, terms_o
 use crate::broker::administration::kept_entries::is_kept_from;
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
-use crate::evidence::EntryPlace;
+use crate::evidence::{EntryPlace, key_entry_of};
 use crate::ledger::{DisclosedEntry, Entry, Key, Kind};
 use crate::postings::TimeSpan;
 use crate::registry::DeclarationsApplied;
@@ -101,11 +101,30 @@ pub(super) fn collect(
         let related = Related { secrets, from: first, through, wanted };
         searched_from = related.read(store, &mut entries, &mut size, work)?;
     }
+    accepted_keys(store, &mut entries, &mut size)?;
     if let Some(operator) = &wanted.kept_from {
         check_not_kept(store, entries.values(), operator)?;
     }
     let entries = entries.into_values().collect();
     Ok(Collected { entries, through, searched_from: (searched_from > first).then_some(searched_from) })
+}
+
+/// Adds the entries that accepted the approval keys of the signatures in `entries`.
+fn accepted_keys(
+    store: &Store<World>,
+    entries: &mut BTreeMap<u64, CollectedEntry>,
+    size: &mut BundleSize,
+) -> Result<(), Failure> {
+    let named = entries.values().filter_map(|one| key_entry_of(one.entry.kind.0, &one.entry.event));
+    let missing: BTreeSet<u64> = named.filter(|seq| !entries.contains_key(seq)).collect();
+    for seq in missing {
+        let entry = store.entries(seq, 1)?.into_iter().next().filter(|entry| entry.seq == seq);
+        let entry = entry.ok_or(Failure::new(code::INTERNAL))?;
+        size.add(entry.event.len())?;
+        let entry = DisclosedEntry::from(&entry);
+        entries.insert(seq, CollectedEntry { entry, place: EntryPlace::Related });
+    }
+    Ok(())
 }
 
 /// Refuses a bundle with an entry that is kept from `operator`: a bundle cannot leave it out.
@@ -317,6 +336,32 @@ impl WantedIncident {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::approvals::ApprovalApproved;
+    use crate::evidence::{
+        APPROVAL_APPROVED, APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED, DECLARATIONS_APPLIED,
+        SENSITIVITY_LOWERED,
+    };
+    use crate::operators::{ApprovalKeyAccepted, ApprovalKeysRemoved};
+    use crate::secrets::SensitivityLowered;
+
+    #[test]
+    fn kinds_of_signed_entries_are_those_of_their_events() {
+        let signed = [
+            DECLARATIONS_APPLIED,
+            APPROVAL_KEY_ACCEPTED,
+            APPROVAL_KEYS_REMOVED,
+            SENSITIVITY_LOWERED,
+            APPROVAL_APPROVED,
+        ];
+        let events = [
+            DeclarationsApplied::KIND,
+            ApprovalKeyAccepted::KIND,
+            ApprovalKeysRemoved::KIND,
+            SensitivityLowered::KIND,
+            ApprovalApproved::KIND,
+        ];
+        assert_eq!(signed.map(Kind), events);
+    }
 
     #[test]
     fn a_bundle_has_no_more_entries_than_it_may() {

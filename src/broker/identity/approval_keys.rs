@@ -1,7 +1,9 @@
 use super::certificates::read_key;
+use super::introducers::{check_key_of_second_person, check_not_introducer};
 use super::operators::unknown_in;
 use crate::authn::{HostPrincipal, OperatorPrincipal};
 use crate::base::code::{self, Code};
+use crate::base::encoding::base64url;
 use crate::base::{OperatorName, Person, Scope};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
@@ -10,7 +12,7 @@ use crate::broker::host::host_services::HostServices;
 use crate::broker::reading::Reading;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
-use crate::crypto::Digest;
+use crate::crypto::{Digest, p256_der};
 use crate::operators::{
     self, ApprovalKeyAccepted, ApprovalKeyChange, ApprovalKeyProposed, ApprovalKeys, ApprovalKeysRemoved,
     Operator, OperatorKind, is_of_host,
@@ -153,7 +155,7 @@ impl Services {
                 return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
             }
             check_signing(operator)?;
-            check_other_person(reading, by, operator)?;
+            self.check_accepter(reading, by, operator)?;
             if keys_of(reading, by.name())?.1.accepted().is_none() {
                 return Err(Failure::new(code::APPROVAL_KEY_MISSING));
             }
@@ -173,7 +175,7 @@ impl Services {
         let (found, _) = self.state.read(|reading| {
             let (operator, _) = keys_of(reading, name)?;
             check_signing(operator)?;
-            check_other_person(reading, by, operator)?;
+            self.check_accepter(reading, by, operator)?;
             let (_, own) = keys_of(reading, by.name())?;
             Ok::<_, Failure>((operator.profile.person.clone(), own.accepted().cloned()))
         });
@@ -194,6 +196,22 @@ impl Services {
         }
     }
 
+    /// Checks that `by` is another person than `operator`, and where a second operator is demanded, that it did not introduce
+    /// `operator`, and has a key that shows a second person.
+    fn check_accepter(
+        &self,
+        reading: &Reading<'_>,
+        by: &OperatorPrincipal,
+        operator: &Operator,
+    ) -> Result<(), Failure> {
+        check_other_person(reading, by, operator)?;
+        if self.settings.widening_second_operator {
+            check_not_introducer(reading, by, operator)?;
+            check_key_of_second_person(keys_of(reading, by.name())?.0)?;
+        }
+        Ok(())
+    }
+
     async fn accept_approval_key(
         &self,
         request: ChangeRequest<'_>,
@@ -207,16 +225,16 @@ impl Services {
                 let (operator, keys) = keys_of(reading, name)?;
                 check_signing(operator)?;
                 if let Accepting::Operator(by, signed) = accepting {
-                    check_other_person(reading, by, operator)?;
+                    self.check_accepter(reading, by, operator)?;
                     signed.check(reading, by, operator)?;
                 }
-                if keys.proposed().is_none_or(|proposed| proposed.key != key) {
-                    return Err(not_proposed(name, keys));
-                }
+                let proposed = keys.proposed().filter(|proposed| proposed.key == key);
+                let proposed = proposed.ok_or_else(|| not_proposed(name, keys))?;
                 check_unused(reading.unconditional(), operator, &key)?;
                 let by = request.by.name();
                 let previous = keys.accepted().map(|one| one.fingerprint().hex());
-                let event = ApprovalKeyAccepted { by, operator: name, key: key.hex(), previous };
+                let public_key = base64url(&p256_der(&proposed.point));
+                let event = ApprovalKeyAccepted { by, operator: name, key: key.hex(), public_key, previous };
                 let change = ApprovalKeyChange::Accept { key, by: by.to_owned() };
                 Ok(ChangeDraft::new(&event, ())?.effect(changing(name, change)))
             });
@@ -250,7 +268,8 @@ fn proposal(
     let digest = key.digest();
     check_unused(reading.unconditional(), operator, &digest)?;
     let peer = by.from().map(|from| from.to_canonical().to_string());
-    let event = ApprovalKeyProposed { operator: name, key: digest.hex(), peer };
+    let public_key = base64url(&p256_der(key.point()));
+    let event = ApprovalKeyProposed { operator: name, key: digest.hex(), public_key, peer };
     let (point, enrolled_seq) = (key.point().to_vec(), by.enrolled_seq());
     let change = ApprovalKeyChange::Propose { key: digest, point, enrolled_seq };
     Ok(ChangeDraft::new(&event, ())?.effect(changing(name, change)))

@@ -82,16 +82,20 @@ impl AdminServices {
             let keys = if is_same { None } else { Some(reading.approval_keys(operator)) };
             let ended: Vec<String> =
                 keys.into_iter().flat_map(|keys| keys.fingerprints()).map(|key| key.hex()).collect();
-            let (by, has_ended, text) = (by.operator().name(), !ended.is_empty(), ProfileText::of(&profile));
+            let (by, by_id, has_ended) = (by.operator().name(), by.operator().id(), !ended.is_empty());
             let event = OperatorProfileChanged {
                 by,
                 operator: name,
                 ended_approval_keys: ended.clone(),
-                profile: text,
+                from: ProfileText::of(known),
+                profile: ProfileText::of(&profile),
             };
             let draft = ChangeDraft::new(&event, EndedKeys { ended_approval_keys: ended })?;
             let describe = operators::Effect::Describe { operator: name.clone(), profile };
+            let namer = operators::Effect::RecordNamer { operator: name.clone(), by: by_id };
             let draft = draft.effect(Effect::Operators(describe));
+            let is_introduced = !is_same && operator.id != by_id;
+            let draft = if is_introduced { draft.effect(Effect::Operators(namer)) } else { draft };
             let change = ApprovalKeyChange::Remove;
             let end = operators::Effect::ChangeApprovalKeys { operator: name.clone(), change };
             Ok(if has_ended { draft.effect(Effect::Operators(end)) } else { draft })

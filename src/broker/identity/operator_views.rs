@@ -129,8 +129,15 @@ fn view(
         }),
         containments,
         approval_keys: approval_key_views::answers(&operator.approval_keys),
+        introduced_by: introducers(operator, world),
         refused_acceptance: None,
     }
+}
+
+/// The names of the operators that introduced `operator`, and the ids of those that were deleted since.
+fn introducers(operator: &Operator, world: &World) -> Vec<String> {
+    let name = |id| world.operators.with(id).map(|one| one.name.to_string());
+    operator.introduced_by().map(|id| name(id).unwrap_or_else(|| id.to_string())).collect()
 }
 
 /// The containments that refuse the certificates of the operator, presented from the address of its last use.

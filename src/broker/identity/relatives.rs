@@ -6,9 +6,10 @@ use crate::registry::{self, AgentCode, Instance};
 use crate::revocation::{self, Denial, Subject};
 use crate::store::Change;
 
-/// What is revoked together with a subject: the other certificates of an operator's enrolment, and the open codes with
-/// which a revoked instance enrolled.
+/// What is revoked together with a subject: the other certificates of its holder, and the open codes with which a revoked
+/// instance enrolled.
 pub(crate) struct Relatives {
+    /// The instance or the enrolment of an operator whose other certificates are renewals of the subject.
     renewals: Option<Subject>,
     codes: Vec<CodeId>,
 }
@@ -16,7 +17,7 @@ pub(crate) struct Relatives {
 impl Relatives {
     /// Those of `subject`, which is a certificate of this `enrolment` if there is one.
     pub(crate) fn of(reading: &Reading<'_>, subject: &Subject, enrolment: Option<OperatorEnrolment>) -> Self {
-        let renewals = enrolment.map(Subject::OperatorEnrolment);
+        let renewals = enrolment.map(Subject::OperatorEnrolment).or_else(|| instance_with(reading, subject));
         Self { renewals, codes: codes_of_holders(reading, subject) }
     }
 
@@ -53,6 +54,15 @@ impl Relatives {
         let codes = (!self.codes.is_empty()).then_some(MemoryRevocation::Codes(self.codes));
         MemoryRevocation::Several([Some(denial), renewals, codes].into_iter().flatten().collect())
     }
+}
+
+/// The instance that holds the certificate `subject`. An entry before the revocation can replace the certificate by its
+/// renewal, and a mark on a certificate that nobody holds concerns nothing.
+fn instance_with(reading: &Reading<'_>, subject: &Subject) -> Option<Subject> {
+    let Subject::Certificate(serial) = subject else { return None };
+    let registry = &reading.unconditional().registry;
+    let mut instances = registry.agents().flat_map(|agent| agent.instances.iter());
+    instances.find(|one| one.has_serial(serial)).map(|one| Subject::Instance(one.id))
 }
 
 /// The open codes by which an instance under `subject` has enrolled, and can enrol again with another key.

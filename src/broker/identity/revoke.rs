@@ -63,12 +63,14 @@ impl Revocation {
 }
 
 /// An instance of an agent, or a certificate of an operator, was revoked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HolderRevoked {
     /// The state of the change.
     pub ended: Ended,
     /// The number of uses that the enrolment codes had left that ended too, because the instance had used them.
     pub unused_uses: Option<usize>,
+    /// The fingerprints of the approval keys of an operator that ended with the certificate, in hex.
+    pub ended_approval_keys: Vec<String>,
 }
 
 /// A subject with the name of its agent or operator.
@@ -290,7 +292,8 @@ impl Services {
     ) -> Result<HolderRevoked, Failure> {
         let applied = self.apply_revocation(request, Revocation::Revoke, find).await?;
         let unused_uses = applied.count;
-        Ok(HolderRevoked { ended: self.conclude(applied).await, unused_uses })
+        let ended = self.conclude(applied).await;
+        Ok(HolderRevoked { ended, unused_uses, ended_approval_keys: Vec::new() })
     }
 
     /// Records a mark on any kind of subject, after which all open connections and leases are judged again. No verb marks

@@ -2,9 +2,9 @@ use crate::base::{InstanceId, Scope};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::failure::Failure;
-use crate::broker::identity::revoke::{FoundSubject, HolderRevoked, Revocation, reaches, unknown};
+use crate::broker::identity::revoke::{FoundSubject, HolderRevoked, reaches, unknown};
 use crate::broker::reading::Reading;
-use crate::broker::removals::Ended;
+use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::operators::Operator;
 use crate::pki::Serial;
@@ -33,7 +33,7 @@ impl AdminServices {
             let operator = operator_of(world, serial).filter(|_| *scope == Scope::Everything);
             revocable(reading, operator.ok_or_else(unknown)?, serial, grace_s)
         };
-        self.0.revoke_holder(ChangeRequest::of(by.operator(), request), &find).await
+        self.0.revoke_certificate(ChangeRequest::of(by.operator(), request), serial, &find).await
     }
 
     /// Revokes the certificate of the caller's own connection, with those that were renewed from it.
@@ -44,14 +44,39 @@ impl AdminServices {
         &self,
         by: &Authorised<BeOneself>,
         request: OperatorRequest<'_>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<HolderRevoked, Failure> {
         let serial = Serial::from_bytes(*by.operator().serial());
         let grace_s = self.0.settings.operator_renewal_grace_s;
         let find = |reading: &Reading<'_>| {
             let operator = operator_of(reading.unconditional(), serial).ok_or_else(unknown)?;
             revocable(reading, operator, serial, grace_s)
         };
-        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
+        self.0.revoke_certificate(ChangeRequest::of(by.operator(), request), serial, &find).await
+    }
+}
+
+impl Services {
+    /// Revokes the holder of the certificate, and says which approval keys ended: those that were proposed with the
+    /// certificate or with another one of its enrolment.
+    async fn revoke_certificate(
+        &self,
+        request: ChangeRequest<'_>,
+        serial: Serial,
+        find: &(dyn Fn(&Reading<'_>) -> Result<FoundSubject, Failure> + Sync),
+    ) -> Result<HolderRevoked, Failure> {
+        let before = self.approval_keys_beside(serial);
+        let revoked = self.revoke_holder(request, find).await?;
+        let after = self.approval_keys_beside(serial);
+        let ended_approval_keys = before.into_iter().filter(|key| !after.contains(key)).collect();
+        Ok(HolderRevoked { ended_approval_keys, ..revoked })
+    }
+
+    /// The fingerprints of the approval keys of the operator that has the certificate, in hex.
+    fn approval_keys_beside(&self, serial: Serial) -> Vec<String> {
+        self.state.store.read(|world, _| {
+            let keys = operator_of(world, serial).map(|operator| operator.approval_keys.fingerprints());
+            keys.into_iter().flatten().map(|key| key.hex()).collect()
+        })
     }
 }
 

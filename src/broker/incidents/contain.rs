@@ -1,3 +1,4 @@
+use super::admins_left::AdminsLeft;
 use super::records::{incident_full, open_incident};
 use super::subjects::{FoundSubject, named_as, subject_of};
 use crate::authn::{Credential, OperatorPrincipal, is_under};
@@ -43,8 +44,8 @@ pub struct ContainedSubject {
     pub ended: Ended,
     /// Whether the containment accepts the certificate of the operator that ordered it, which it would refuse otherwise.
     pub spares_operator: bool,
-    /// Whether no unrestricted admin can act from the address of its last use.
-    pub leaves_no_admin: bool,
+    /// The unrestricted admins that are left.
+    pub admins_left: AdminsLeft,
 }
 
 /// A containment that is ordered.
@@ -89,14 +90,14 @@ impl AdminServices {
         });
         let named = named.0.unwrap_or_else(|| named_as(subject));
         let contained = subject_of(&named);
-        let leaves_no_admin = contained.is_some_and(|contained| services.leaves_no_admin(&contained));
+        let admins_left = contained.map(|contained| services.admins_left(&contained)).unwrap_or_default();
         Ok(ContainedSubject {
             incident: opened,
             is_new: opened == incident && !joins,
             subject: named,
             ended,
             spares_operator: order.spared.is_some(),
-            leaves_no_admin,
+            admins_left,
         })
     }
 }

@@ -26,6 +26,7 @@ mod touched;
 mod used_from;
 pub(super) mod views;
 
+pub use admins_left::AdminsLeft;
 pub use contain::{ContainInput, ContainedSubject};
 pub use free_text::TextComparison;
 pub use lift::Lifted;

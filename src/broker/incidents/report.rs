@@ -182,10 +182,13 @@ impl AdminServices {
                 let name = secret.parse::<SecretName>().ok();
                 let known = name.as_ref().and_then(|name| world.secrets.existing(name));
                 let current = known.and_then(|secret| secret.current);
+                let stored = known.zip(u32::try_from(*version).ok());
+                let stored = stored.and_then(|(secret, number)| secret.version(number));
                 let Seen { first, last, count } = readings.seen.clone();
                 ReachedSecretAnswer {
                     secret: secret.clone(),
                     version: *version,
+                    stored_at: stored.map(|stored| stored.stored_at.to_string()),
                     first,
                     last,
                     count,

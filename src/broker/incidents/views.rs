@@ -93,14 +93,15 @@ impl AdminServices {
         let now = self.0.state.clock.now();
         let mut reach = self.0.count_credentials(std::slice::from_ref(&subject), now, work)?;
         let spared = spared(by.operator(), name);
-        let leaves_no_admin = self.0.would_leave_no_admin(&subject, spared);
+        let admins_left = self.0.admins_that_would_be_left(&subject, spared);
         let tokens_expire_by = self.0.tokens_expire_by(&[(subject, named.clone())], now, work)?;
         reach.tokens_expire_by = tokens_expire_by.to_string();
         Ok(PreviewAnswer {
             subject: subject_answer(&named),
             revokes_certificates,
             spares_caller: spared.is_some(),
-            leaves_no_admin,
+            leaves_no_admin: admins_left.is_none,
+            admins_of_unknown_address: admins_left.unknown_answer(),
             reach,
         })
     }

@@ -1,6 +1,6 @@
 use super::ineligible::is_ineligible;
 use crate::authn::AgentPrincipal;
-use crate::base::limits::{LEASE_LIFE_S, LEASE_USES_MAX};
+use crate::base::limits::LEASE_USES_MAX;
 use crate::base::{CapabilityName, LeaseId, code};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
@@ -21,25 +21,22 @@ pub(super) fn is_reusable(world: &World, lease: &Lease) -> bool {
         && turned.is_none_or(|since| lease.issued.at > since)
 }
 
-/// A login of the instance of `principal` that is sufficient for a request of `life_s` seconds, and that policies allow.
+/// The login of the instance of `principal` that ends last, of those that `is_sufficient` accepts.
 pub(super) fn own_login<'w>(
     reading: &Reading<'w>,
     principal: &AgentPrincipal,
     capability: &CapabilityName,
-    life_s: Option<u32>,
-    is_allowed: &dyn Fn(&Lease) -> bool,
+    is_sufficient: &dyn Fn(&Lease) -> bool,
 ) -> Option<&'w Lease> {
     let world = reading.unconditional();
-    let declared = world.registry.declarations().capability(capability).map_or(0, |one| one.max_life_s);
-    let asked = life_s.unwrap_or(LEASE_LIFE_S).min(declared);
     let will_do = |lease: &&Lease| {
         lease.capability == *capability
             && lease.holder.instance == principal.instance()
             && matches!(lease.stage, LeaseStage::Live { .. })
             && is_reusable(world, lease)
             && !is_ineligible(world, lease)
-            && lease.ends.expires_at.seconds_since(reading.now()) >= i64::from(asked / 2)
-            && is_allowed(lease)
+            && lease.ends.expires_at > reading.now()
+            && is_sufficient(lease)
     };
     world.leases.of_agent(principal.agent()).filter(will_do).max_by_key(|lease| lease.ends.expires_at)
 }

@@ -20,6 +20,8 @@ pub(super) struct PolicyCase {
     pub(super) name: String,
     pub(super) request: CaseRequest,
     pub(super) expect: RequestOutcome,
+    /// The life that the token or the lease has to get, in seconds.
+    pub(super) expect_life_s: Option<u32>,
     /// A policy that has to match.
     pub(super) policy: Option<PolicyName>,
     pub(super) place: SourcePosition,
@@ -45,7 +47,14 @@ pub(super) struct CaseRequest {
 #[derive(Debug, Default)]
 pub(super) struct CaseFile {
     pub(super) cases: Vec<PolicyCase>,
-    pub(super) secrets: BTreeMap<SecretName, AssumedSecret>,
+    pub(super) secrets: BTreeMap<SecretName, CaseSecret>,
+}
+
+/// A secret that a case file states.
+#[derive(Clone, Debug)]
+pub(super) struct CaseSecret {
+    pub(super) assumed: AssumedSecret,
+    pub(super) place: SourcePosition,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +71,7 @@ struct RawCase {
     #[serde(default)]
     parameters: GivenParameters,
     expect: String,
+    expect_life: Option<String>,
     policy: Option<String>,
 }
 
@@ -83,7 +93,11 @@ impl CaseFile {
         let mut faults = tables.faults();
         let mut read = Self::default();
         for (place, raw) in tables.take::<RawSecret>("secret", &mut faults) {
-            read.secrets.extend(secret(&raw, place, &mut faults));
+            let Some((name, assumed)) = secret(&raw, place, &mut faults) else { continue };
+            if read.secrets.contains_key(&name) {
+                faults.tell(place, "another `[[secret]]` has the same name");
+            }
+            read.secrets.insert(name, CaseSecret { assumed, place });
         }
         for (place, raw) in tables.take::<RawCase>("case", &mut faults) {
             let case = case(&raw, place, &mut faults);
@@ -124,6 +138,16 @@ fn length(text: Option<&str>) -> Result<Option<u32>, &'static str> {
     text.map(|text| length_s(text).ok_or("write a length of time, e.g. \"5m\"")).transpose()
 }
 
+/// The life that a case expects, in seconds. Only a request that is allowed has one.
+fn expected_life(text: Option<&str>, expect: Option<RequestOutcome>) -> Result<Option<u32>, &'static str> {
+    match expect {
+        Some(RequestOutcome::Deny | RequestOutcome::Approval) if text.is_some() => {
+            Err("a request with the outcome `deny` or `approval` gets no life")
+        }
+        Some(_) | None => length(text),
+    }
+}
+
 fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option<PolicyCase> {
     let agent = field(raw.agent.parse::<AgentName>(), "agent", place, faults);
     let capability = field(raw.capability.parse::<CapabilityName>(), "capability", place, faults);
@@ -136,7 +160,10 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
         Timestamp::parse(text).ok_or("write a time as in RFC 3339, e.g. \"2026-01-05T12:00:00Z\"")
     });
     let time = field(time, "time", place, faults);
-    let source = raw.source.as_deref().map(|text| text.parse::<IpAddr>().map_err(|_| "not an IP address"));
+    let source = raw
+        .source
+        .as_deref()
+        .map(|text| text.parse::<IpAddr>().map_err(|_| "write an IP address, e.g. \"10.1.2.3\""));
     let source = field(source.transpose(), "source", place, faults);
     let life_s = field(length(raw.life.as_deref()), "life", place, faults);
     let since = length(raw.since_sensitive_read.as_deref());
@@ -144,6 +171,8 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
     let expect = RequestOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
     let expect = expect.ok_or("the outcomes are `allow`, `constrain`, `approval` and `deny`");
     let expect = field(expect, "expect", place, faults);
+    let expect_life_s =
+        field(expected_life(raw.expect_life.as_deref(), expect), "expect_life", place, faults);
     let policy = field(raw.policy.as_deref().map(str::parse).transpose(), "policy", place, faults);
     let request = CaseRequest {
         agent: agent?,
@@ -155,5 +184,12 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
         since_sensitive_read_s: since_sensitive_read_s?,
         parameters: raw.parameters.clone(),
     };
-    Some(PolicyCase { name: raw.name.clone(), request, expect: expect?, policy: policy?, place })
+    Some(PolicyCase {
+        name: raw.name.clone(),
+        request,
+        expect: expect?,
+        expect_life_s: expect_life_s?,
+        policy: policy?,
+        place,
+    })
 }

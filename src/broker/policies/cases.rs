@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case_file::{CaseFile, CaseRequest, PolicyCase};
-use super::trial_world::{broker_audience, trial_world};
+use super::case_file::{CaseFile, CaseRequest, CaseSecret, PolicyCase};
+use super::trial_world::{AssumedSecret, broker_audience, named_secrets, trial_world};
+use crate::base::limits::{LEASE_LIFE_MIN_S, TOKEN_LIFE_MIN_S};
 use crate::base::{
-    Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, InstanceId, PolicyName, RequestOutcome,
-    Sensitive, SystemEntropy, Timestamp, code,
+    Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, GivenParameters, InstanceId, PolicyName,
+    RequestOutcome, SecretName, Sensitive, SystemEntropy, Timestamp, code, did_you_mean,
 };
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
@@ -13,7 +14,7 @@ use crate::crypto::MacKey;
 use crate::policy::{
     DecisionContext, LifeLimits, MintRequest, Past, Requester, Trial, TrialOutcome, TrialRequest, try_request,
 };
-use crate::registry::{AgentKind, Delivery};
+use crate::registry::{AgentKind, CapabilityParameters, Delivery, ParameterFault};
 use crate::rules::Action;
 
 /// Declaration files, and files with cases.
@@ -36,6 +37,10 @@ pub struct PolicyCaseResult {
     pub outcome: &'static str,
     /// The reason for the outcome.
     pub why: String,
+    /// The life in seconds of the token or the lease that the request gets.
+    pub life_s: Option<u32>,
+    /// The life in seconds that the case expects.
+    pub expected_life_s: Option<u32>,
     /// The policies that match.
     pub policies: BTreeSet<PolicyName>,
     /// The policy that the case expects to match.
@@ -43,11 +48,12 @@ pub struct PolicyCaseResult {
 }
 
 impl PolicyCaseResult {
-    /// Whether the outcome is the expected one, and the expected policy matches.
+    /// Whether the outcome and the life are the expected ones, and the expected policy matches.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         let matches = self.expected_policy.as_ref().is_none_or(|policy| self.policies.contains(policy));
-        self.expected == self.outcome && matches
+        let lives = self.expected_life_s.is_none_or(|expected| self.life_s == Some(expected));
+        self.expected == self.outcome && lives && matches
     }
 }
 
@@ -60,21 +66,23 @@ const DEFAULT_LIFE_S: u32 = 300;
 /// # Errors
 /// [`Failure`] with the faults of the files.
 pub fn run_policy_test(test: &PolicyTest) -> Result<Vec<PolicyCaseResult>, Failure> {
-    let CaseFile { cases, secrets } = CaseFile::read(&test.cases, &Cancellation::new())?;
+    let work = Cancellation::new();
+    let CaseFile { cases, secrets } = CaseFile::read(&test.cases, &work)?;
     if cases.is_empty() {
         let why = "the case files have no `[[case]]`";
         return Err(Failure::new(code::FILE_COUNT_INVALID).because(why).mended_by("write a case"));
     }
     let declared_at = cases.iter().map(|case| case.request.time).min().unwrap_or(Timestamp::from_s(0));
-    let world = trial_world(&test.declarations, secrets, declared_at)?;
+    let mut faults = Faults::of(&test.cases, &work);
+    let assumed = stated_secrets(test, secrets, &mut faults)?;
+    let world = trial_world(&test.declarations, assumed, declared_at)?;
     let entropy: &dyn Entropy = &SystemEntropy;
     let trials = Trials {
         world: &world,
         limits: LifeLimits { default_s: DEFAULT_LIFE_S, broker: broker_audience()? },
         digests: MacKey::new(&Sensitive::new(entropy.bytes::<32>())),
     };
-    let work = Cancellation::new();
-    let (mut results, mut faults) = (Vec::new(), Faults::of(&test.cases, &work));
+    let mut results = Vec::new();
     for case in cases {
         let place = case.place;
         match trials.decided(case) {
@@ -83,6 +91,22 @@ pub fn run_policy_test(test: &PolicyTest) -> Result<Vec<PolicyCaseResult>, Failu
         }
     }
     Ok(faults.or(results)?)
+}
+
+/// The secrets that the case files state. One that no declaration names is a fault: its name is misspelt, and the secret that is
+/// meant would have other properties in the cases.
+fn stated_secrets(
+    test: &PolicyTest,
+    secrets: BTreeMap<SecretName, CaseSecret>,
+    faults: &mut Faults<'_>,
+) -> Result<BTreeMap<SecretName, AssumedSecret>, Failure> {
+    let named: BTreeSet<SecretName> =
+        named_secrets(&test.declarations)?.into_iter().map(|(name, _)| name).collect();
+    for (name, stated) in secrets.iter().filter(|(name, _)| !named.contains(*name)) {
+        let near = did_you_mean(name.as_str(), named.iter().map(SecretName::as_str));
+        faults.tell(stated.place, format!("no declaration names the secret `{name}`{near}"));
+    }
+    Ok(secrets.into_iter().map(|(name, stated)| (name, stated.assumed)).collect())
 }
 
 /// What the cases are decided with.
@@ -95,7 +119,7 @@ struct Trials<'w> {
 impl Trials<'_> {
     /// The result of a case; the fault of the case if it names what is not declared.
     fn decided(&self, case: PolicyCase) -> Result<PolicyCaseResult, String> {
-        let PolicyCase { name, request, expect, policy, .. } = case;
+        let PolicyCase { name, request, expect, expect_life_s, policy, place: _ } = case;
         let CaseRequest {
             agent,
             capability,
@@ -112,6 +136,10 @@ impl Trials<'_> {
         if let Some(policy) = policy.as_ref().filter(|policy| self.world.rules().policy(policy).is_none()) {
             return Err(format!("case `{name}`: policy `{policy}` is not declared"));
         }
+        let lives = Lives { asked_s: life_s, expected_s: expect_life_s };
+        lives.check(action).map_err(|fault| format!("case `{name}`: {fault}"))?;
+        self.check_parameters(&capability, action, &parameters)
+            .map_err(|fault| format!("case `{name}`: {fault}"))?;
         let entropy = SystemEntropy;
         let context = DecisionContext {
             decision: DecisionId::mint(time, &entropy),
@@ -137,7 +165,29 @@ impl Trials<'_> {
         };
         let request = MintRequest { parameters, ..MintRequest::plain([capability].into(), life_s) };
         let trial = try_request(&context, &by, &TrialRequest { action, request });
-        Ok(result(name, expect, policy, trial))
+        let expected = Expected { outcome: expect, life_s: expect_life_s, policy };
+        Ok(result(name, expected, trial))
+    }
+
+    /// Checks the parameters of a case against the declaration of its capability: a mistake of the case would otherwise pass as
+    /// the denial that the case expects.
+    fn check_parameters(
+        &self,
+        capability: &CapabilityName,
+        action: Action,
+        given: &GivenParameters,
+    ) -> Result<(), String> {
+        if action != Action::Token {
+            let fault = format!("`parameters`: a request of the action `{}` has none", action.as_str());
+            return if given.is_empty() { Ok(()) } else { Err(fault) };
+        }
+        let none = CapabilityParameters::default();
+        let declared = self.world.registry.declarations().parameters_of(capability).unwrap_or(&none);
+        let checked = declared.check(capability, given);
+        checked.map(drop).map_err(|ParameterFault { code, why, fix }| match code == code::PARAMETER_MISSING {
+            true => format!("`parameters`: {why}"),
+            false => format!("`parameters`: {why}; {fix}"),
+        })
     }
 
     /// The action of a case, by default the one that the delivery of its capability has.
@@ -162,12 +212,45 @@ impl Trials<'_> {
 /// The life of the certificate of an agent in a trial: longer than any token or lease.
 const CERTIFICATE_LIFE_S: i64 = 366 * 86_400;
 
-fn result(
-    name: String,
-    expect: RequestOutcome,
+/// The lives of a case, in seconds.
+struct Lives {
+    asked_s: Option<u32>,
+    expected_s: Option<u32>,
+}
+
+impl Lives {
+    /// Checks that a request with this action can have them: the broker refuses a shorter life before any policy is asked.
+    fn check(&self, action: Action) -> Result<(), String> {
+        let least_s = match action {
+            Action::Token => TOKEN_LIFE_MIN_S,
+            Action::Lease => i64::from(LEASE_LIFE_MIN_S),
+            Action::ReadSecret => i64::MAX,
+        };
+        for (field, life_s) in [("life", self.asked_s), ("expect_life", self.expected_s)] {
+            if life_s.is_none_or(|life_s| i64::from(life_s) >= least_s) {
+                continue;
+            }
+            return Err(match action {
+                Action::ReadSecret => {
+                    format!("`{field}`: a request of the action `{}` has none", action.as_str())
+                }
+                Action::Token | Action::Lease => {
+                    format!("`{field}`: a {} lives at least {least_s} s", action.as_str())
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What a case expects.
+struct Expected {
+    outcome: RequestOutcome,
+    life_s: Option<u32>,
     policy: Option<PolicyName>,
-    trial: Trial,
-) -> PolicyCaseResult {
+}
+
+fn result(name: String, expect: Expected, trial: Trial) -> PolicyCaseResult {
     let Trial { outcome, rules, policies, .. } = trial;
     let why = match &outcome {
         TrialOutcome::Allowed { .. } => rules.join(", "),
@@ -182,6 +265,14 @@ fn result(
             (None, None) => format!("{}: {}", refusal.code, refusal.code.meaning()),
         },
     };
-    let (expected, outcome) = (expect.as_str(), outcome.kind().as_str());
-    PolicyCaseResult { name, expected, outcome, why, policies, expected_policy: policy }
+    PolicyCaseResult {
+        name,
+        expected: expect.outcome.as_str(),
+        outcome: outcome.kind().as_str(),
+        why,
+        life_s: outcome.life_s(),
+        expected_life_s: expect.life_s,
+        policies,
+        expected_policy: expect.policy,
+    }
 }

@@ -1,13 +1,11 @@
 use super::change::AllowingChange;
 use super::declared_as_of::DeclaredAsOf;
 use super::explanation_views::{Seen, change, own_capability, own_change};
-use super::recorded_request::RecordedRequest;
+use super::recorded_request::{Part, RecordedRequest};
 use super::replay::Replay;
 use crate::authn::{AgentPrincipal, Records};
 use crate::base::limits::DECISION_ENTRIES_READ_MAX;
-use crate::base::{
-    AgentName, Cancellation, CapabilityName, DecisionId, RecordedParameters, RequestOutcome, code,
-};
+use crate::base::{AgentName, Cancellation, CapabilityName, DecisionId, RecordedParameters, code};
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
@@ -20,6 +18,9 @@ use crate::rules::Action;
 use crate::wire::{
     DecidedAnswer, DecidedNowAnswer, EntryField, ExplainedThenAnswer, ExplanationAnswer, OwnExplanationAnswer,
 };
+
+/// The outcome of a request that cannot be decided again.
+const UNKNOWN: &str = "unknown";
 
 /// Time between a decision and its entry, at most, in seconds: the clock may have been adjusted meanwhile.
 const ENTRY_DELAY_S: i64 = 3600;
@@ -41,9 +42,14 @@ impl AdminServices {
         if !self.shows_whole(by.operator(), &entry) {
             return Err(unknown());
         }
-        let then = self.0.declared_at_decision(&recorded, work)?;
+        let (then, then_left_out) = match self.0.declared_at_decision(&recorded, work)? {
+            DecidedBy::Present => (None, None),
+            DecidedBy::Earlier(then) => (Some(then), None),
+            DecidedBy::Unknown(why) => (None, Some(why.to_owned())),
+        };
         Ok(self.0.state.store.read(|world, _| {
-            let seen = Seen { scope: by.operator().scope(), registry: &world.registry };
+            let lacks_parameters = recorded.not_recorded().is_some_and(|one| one.part == Part::Parameters);
+            let seen = Seen { scope: by.operator().scope(), registry: &world.registry, lacks_parameters };
             let then = then.as_ref().map(|then| explained_then(&self.0, world, &recorded, then, &seen));
             let explained = Explained::of(&self.0, world, &recorded, |explanation| {
                 let capabilities = explanation.traced.iter().filter(|(name, _)| seen.covers(name));
@@ -61,6 +67,7 @@ impl AdminServices {
                 rules: recorded.event.rules.clone(),
                 now,
                 then,
+                then_left_out,
                 capabilities,
                 change,
             }
@@ -83,7 +90,8 @@ fn explained_then(
     let Replay { context, by } = Replay::of(services, records, recorded, recorded.agent_id(world), &roles);
     let asked = recorded.request(&then.declarations, &roles);
     let traced = trace_request(&context, &by, &asked);
-    let capabilities = traced.iter().map(|(name, traced)| seen.capability(name, traced)).collect();
+    let capabilities = traced.iter().filter(|(name, _)| seen.covers(name));
+    let capabilities = capabilities.map(|(name, traced)| seen.capability(name, traced)).collect();
     ExplainedThenAnswer { seq: then.seq, capabilities }
 }
 
@@ -123,19 +131,22 @@ impl Services {
         }))
     }
 
-    /// The declarations that decided, if the present ones are others and the ledger still says which they were.
+    /// The declarations that decided.
     fn declared_at_decision(
         &self,
         recorded: &RecordedRequest,
         work: &Cancellation,
-    ) -> Result<Option<DeclaredAsOf>, Failure> {
+    ) -> Result<DecidedBy, Failure> {
         let is_present = |world: &World| snapshot_of(records(world)) == recorded.event.snapshot;
         if self.state.store.read(|world, _| is_present(world)) {
-            return Ok(None);
+            return Ok(DecidedBy::Present);
         }
-        let then = self.declared_as_of(recorded.seq, work)?;
-        // An entry that is not read has the hash of other declarations.
-        Ok(then.filter(|then| then.snapshot().hex() == recorded.event.snapshot))
+        Ok(match self.declared_as_of(recorded.seq, work)? {
+            None => DecidedBy::Unknown("more ledger entries made them than one request reads"),
+            Some(then) if then.snapshot().hex() == recorded.event.snapshot => DecidedBy::Earlier(then),
+            // An entry that is not read has the hash of other declarations.
+            Some(_) => DecidedBy::Unknown("the ledger entries that made them cannot all be read"),
+        })
     }
 
     /// The entry of a decision on a request of an agent.
@@ -167,6 +178,16 @@ impl Services {
         })?;
         Ok(found)
     }
+}
+
+/// The declarations that decided on a recorded request.
+enum DecidedBy {
+    /// The present ones.
+    Present,
+    /// Earlier ones.
+    Earlier(DeclaredAsOf),
+    /// Earlier ones that cannot be made again, and why.
+    Unknown(&'static str),
 }
 
 /// What decides on a recorded request now.
@@ -210,13 +231,13 @@ impl Explained<'_> {
         };
         let (code, reasons) = now;
         let is_denied = matches!(trial.outcome, TrialOutcome::Denied(_));
-        let (outcome, code, reasons) = if recorded.lacks_what_decided() && !is_denied {
-            let reason =
-                "the entry does not have the audience, the actions and the parameters that the request named";
-            (RequestOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
+        // A denial for another reason holds for any parameters, audience and actions.
+        let not_recorded = recorded.not_recorded().filter(|_| !is_denied);
+        let (outcome, code, reasons) = if let Some(missing) = not_recorded {
+            (UNKNOWN.into(), None, missing.reasons())
         } else if trial.is_untested && !is_denied {
             let reason = "a policy tests a sensitive parameter, of which the entry has only a digest: the request cannot be decided again";
-            ("unknown".into(), None, vec![reason.to_owned()])
+            (UNKNOWN.into(), None, vec![reason.to_owned()])
         } else if recorded.used_approval() && matches!(trial.outcome, TrialOutcome::NeedsApproval(_)) {
             (recorded.outcome.as_str().into(), None, vec!["with the approval that it used".to_owned()])
         } else {

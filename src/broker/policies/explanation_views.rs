@@ -13,6 +13,8 @@ use crate::wire::{
 pub(super) struct Seen<'a> {
     pub(super) scope: &'a Scope,
     pub(super) registry: &'a Registry,
+    /// Whether no parameter of the request is recorded.
+    pub(super) lacks_parameters: bool,
 }
 
 impl Seen<'_> {
@@ -37,6 +39,14 @@ impl Seen<'_> {
         }
     }
 
+    fn policy(&self, traced: &TracedPolicy<'_>) -> ExplainedPolicyAnswer {
+        let answer = policy(traced);
+        if self.lacks_parameters && matches!(traced.result, TraceResult::Untested) {
+            return ExplainedPolicyAnswer { result: "parameters-not-recorded".into(), ..answer };
+        }
+        answer
+    }
+
     pub(super) fn capability(&self, name: &CapabilityName, traced: &Traced<'_>) -> ExplainedCapabilityAnswer {
         let (declared, held_by, other_roles) = match &traced.holding {
             Holding::Held(roles) => (true, self.roles(roles), Vec::new()),
@@ -50,15 +60,15 @@ impl Seen<'_> {
         let mut policies: Vec<&TracedPolicy<'_>> = traced.policies.iter().filter(is_shown).collect();
         policies.sort_by_key(|one| match one.result {
             TraceResult::Matched(_) => 0,
-            TraceResult::ConditionUnmet => 1,
-            TraceResult::Untested => 2,
+            TraceResult::Untested => 1,
+            TraceResult::ConditionUnmet => 2,
             TraceResult::HeadUnfit(_) => 3,
         });
         let further_policies = policies.len().saturating_sub(EXPLAINED_POLICIES_MAX);
         let policies = policies.into_iter().take(EXPLAINED_POLICIES_MAX);
         let policies = policies.map(|one| match self.scope.covers(one.policy.owner.as_ref()) {
-            true => policy(one),
-            false => ExplainedPolicyAnswer { owner: None, approval: None, ..policy(one) },
+            true => self.policy(one),
+            false => ExplainedPolicyAnswer { owner: None, approval: None, ..self.policy(one) },
         });
         ExplainedCapabilityAnswer {
             capability: name.clone(),
@@ -173,7 +183,7 @@ mod tests {
             let policies = policies.map(|(at, policy)| TracedPolicy { policy, result: result(at) });
             let traced = Traced { holding: Holding::Undeclared, policies: policies.collect() };
             let registry = Registry::default();
-            let seen = Seen { scope: &Scope::Everything, registry: &registry };
+            let seen = Seen { scope: &Scope::Everything, registry: &registry, lacks_parameters: false };
             seen.capability(&"c.read".parse().unwrap(), &traced)
         };
         let (at_limit, beyond) = (traced(EXPLAINED_POLICIES_MAX), traced(EXPLAINED_POLICIES_MAX + 1));

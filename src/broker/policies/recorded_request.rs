@@ -1,12 +1,13 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Deserialize;
 
 use crate::approvals::ApprovalRequested;
 use crate::base::{
-    AgentId, AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, ParametersByCapability,
-    RequestOutcome, RequestTarget, RoleName, SecretName, SystemEntropy, Timestamp, code,
+    AgentId, AgentName, ApprovalId, Audience, CapabilityName, DecisionId, GivenParameters, GivenValue,
+    InstanceId, ParametersByCapability, RequestOutcome, RequestTarget, RoleName, SecretName, SystemEntropy,
+    Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -48,6 +49,36 @@ pub(in crate::broker) struct DecisionEvent {
     pub(in crate::broker) source: Option<String>,
     approval: Option<ApprovalId>,
     facts: Option<EntryFacts>,
+}
+
+/// A part of a request that decided and is not in its entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::broker) struct NotRecorded {
+    pub(in crate::broker) part: Part,
+    /// The code of the refusal.
+    code: code::Code,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::broker) enum Part {
+    /// Parameters that did not fit their declaration.
+    Parameters,
+    /// The audience and the actions. Entries of the present version have them.
+    Target,
+}
+
+impl NotRecorded {
+    /// Why the request cannot be decided again, and why it was refused.
+    pub(super) fn reasons(self) -> Vec<String> {
+        let missing = match self.part {
+            Part::Parameters => "the parameters of a refused request are not recorded",
+            Part::Target => {
+                "the entry of an earlier version does not have the audience and the actions that the request named"
+            }
+        };
+        let recorded = format!("the recorded reason is {}: {}", self.code, self.code.meaning());
+        vec![missing.to_owned(), recorded]
+    }
 }
 
 /// See [`RequestFacts`](crate::base::RequestFacts). Entries of earlier versions have none.
@@ -135,15 +166,16 @@ impl RecordedRequest {
         is_granted && self.event.approval.is_some()
     }
 
-    /// Whether the entry does not say what decided: the audience or the actions that the request named, which entries of
-    /// earlier versions do not have, or parameters that do not fit.
-    pub(in crate::broker) fn lacks_what_decided(&self) -> bool {
-        let is_one_of = |codes: &[code::Code]| {
-            self.event.code.as_deref().is_some_and(|code| codes.iter().any(|one| one.as_str() == code))
+    /// The part of the request that decided and is not in the entry.
+    pub(in crate::broker) fn not_recorded(&self) -> Option<NotRecorded> {
+        let refused_for = |codes: &[code::Code]| {
+            codes.iter().copied().find(|one| self.event.code.as_deref() == Some(one.as_str()))
         };
-        let target = [code::AUDIENCE_MISMATCH, code::CAPABILITY_ACTION_MISMATCH];
         let parameters = [code::PARAMETER_INVALID, code::PARAMETER_MISSING, code::PARAMETER_UNKNOWN];
-        is_one_of(&parameters) || (is_one_of(&target) && self.target().is_none())
+        let target = [code::AUDIENCE_MISMATCH, code::CAPABILITY_ACTION_MISMATCH];
+        let parameters = refused_for(&parameters).map(|code| NotRecorded { part: Part::Parameters, code });
+        let target = || refused_for(&target).filter(|_| self.target().is_none());
+        parameters.or_else(|| target().map(|code| NotRecorded { part: Part::Target, code }))
     }
 
     fn target(&self) -> Option<&RequestTarget> {
@@ -176,13 +208,38 @@ impl RecordedRequest {
         if let Some(secret) = secret.as_ref().filter(|_| scope.is_empty()) {
             scope.extend(delivering(declarations, roles, secret));
         }
-        let parameters = self.parameters().iter().map(|(name, one)| (name.clone(), one.given())).collect();
+        let parameters = self.given(&scope, declarations);
         let plain = MintRequest { parameters, ..MintRequest::plain(scope, self.life_s()) };
         let request = match self.target() {
             Some(target) => MintRequest { resource: resource(target), details: details(target), ..plain },
             None => plain,
         };
         TrialRequest { action: self.action, request }
+    }
+
+    /// What the request gave the parameters of the capabilities in `scope`. Of a capability whose parameters are not recorded
+    /// each declared one has a value that is not known.
+    fn given(
+        &self,
+        scope: &BTreeSet<CapabilityName>,
+        declarations: &Declarations,
+    ) -> BTreeMap<CapabilityName, GivenParameters> {
+        let recorded = self.parameters().iter().map(|(name, one)| (name.clone(), one.given()));
+        let mut given: BTreeMap<CapabilityName, GivenParameters> = recorded.collect();
+        if !self.not_recorded().is_some_and(|missing| missing.part == Part::Parameters) {
+            return given;
+        }
+        for name in scope {
+            let Some(declared) = declarations.parameters_of(name) else { continue };
+            given.entry(name.clone()).or_insert_with(|| {
+                let mut hidden = GivenParameters::default();
+                for (parameter, _) in declared.iter() {
+                    hidden.give(parameter.as_str(), GivenValue::Hidden);
+                }
+                hidden
+            });
+        }
+        given
     }
 
     /// The id of the agent, or of an agent that does not exist any more.
@@ -252,10 +309,11 @@ mod tests {
 
     #[test]
     fn a_denial_of_an_earlier_version_does_not_say_its_audience() {
-        assert!(denied(&json!({ "roles": [] })).lacks_what_decided());
-        assert!(!denied(&json!({ "roles": [], "target": {} })).lacks_what_decided());
+        let missing = denied(&json!({ "roles": [] })).not_recorded().unwrap();
+        assert_eq!((missing.part, missing.code), (Part::Target, code::AUDIENCE_MISMATCH));
+        assert_eq!(denied(&json!({ "roles": [], "target": {} })).not_recorded(), None);
         let other = denied(&json!({ "roles": [], "target": { "other_resource": true } }));
         let asked = other.request(&Declarations::default(), &BTreeSet::new());
-        assert!(asked.request.resource.is_some() && !other.lacks_what_decided());
+        assert!(asked.request.resource.is_some() && other.not_recorded().is_none());
     }
 }

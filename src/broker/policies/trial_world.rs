@@ -11,7 +11,7 @@ use crate::broker::declarations::section::{NewAgent, PlanRules, SectionContext};
 use crate::broker::declarations::sections::{Sections, parse_tables};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
-use crate::config::{SourceFile, Tables};
+use crate::config::SourceFile;
 use crate::registry::{DeclarationsApplied, ForeignNames, Undeclared};
 use crate::store::{At, Change, StoredState as _};
 
@@ -34,7 +34,7 @@ pub(super) fn trial_world(
 ) -> Result<World, Failure> {
     let (scope, work, entropy) = (Scope::Everything, Cancellation::new(), SystemEntropy);
     let mut world = World::default();
-    for (name, owner) in named_secrets(&mut parse_tables(files, &work)?) {
+    for (name, owner) in named_secrets(files)? {
         assumed.entry(name).or_insert(AssumedSecret { owner, sensitivity: Sensitivity::default() });
     }
     for (name, AssumedSecret { owner, sensitivity }) in assumed {
@@ -81,8 +81,12 @@ fn unwritable(_: NameError) -> Failure {
 }
 
 /// The secrets that declarations name, with the owner of an object that names each.
-fn named_secrets(tables: &mut Tables<'_>) -> Vec<(SecretName, Option<OwnerName>)> {
-    let mut named = BTreeSet::new();
+///
+/// # Errors
+/// [`Failure`] if a file cannot be read as TOML.
+pub(super) fn named_secrets(files: &[SourceFile]) -> Result<Vec<(SecretName, Option<OwnerName>)>, Failure> {
+    let work = Cancellation::new();
+    let (mut tables, mut named) = (parse_tables(files, &work)?, BTreeSet::new());
     // What does not read is reported when the sections are read.
     let mut faults = tables.faults();
     for table in ["capability", "rotation", "lease"] {
@@ -96,5 +100,5 @@ fn named_secrets(tables: &mut Tables<'_>) -> Vec<(SecretName, Option<OwnerName>)
             }
         }
     }
-    named.into_iter().collect()
+    Ok(named.into_iter().collect())
 }

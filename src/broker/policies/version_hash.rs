@@ -19,7 +19,7 @@ pub(super) fn hash(text: &str) -> Result<String, Failure> {
     let text = text.trim().to_ascii_lowercase();
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || !(HASH_CHARS_MIN..=64).contains(&text.len()) {
-        let why = format!("the hash has not {HASH_CHARS_MIN} to 64 characters 0-9 and a-f");
+        let why = format!("the hash is not {HASH_CHARS_MIN} to 64 of the characters 0-9 and a-f");
         return Err(Failure::new(code::POLICY_VERSION_UNKNOWN).because(why));
     }
     Ok(text)

@@ -55,6 +55,8 @@ struct AppliedAt {
     seq: u64,
     at: Timestamp,
     by: String,
+    /// The second operator, which approved the plan.
+    approved_by: Option<String>,
 }
 
 /// An application, and the set that it made.
@@ -79,6 +81,12 @@ struct Applied {
     operator: String,
     changes: Vec<ChangedObject>,
     snapshot: String,
+    approved: Option<SecondOperator>,
+}
+
+#[derive(Deserialize)]
+struct SecondOperator {
+    operator: String,
 }
 
 #[derive(Deserialize)]
@@ -99,7 +107,8 @@ impl Applied {
     }
 
     fn at(self, entry: &Entry) -> AppliedSet {
-        let applied = AppliedAt { seq: entry.seq, at: entry.time, by: self.operator };
+        let approved_by = self.approved.map(|second| second.operator);
+        let applied = AppliedAt { seq: entry.seq, at: entry.time, by: self.operator, approved_by };
         AppliedSet { applied, snapshot: self.snapshot }
     }
 }
@@ -360,7 +369,8 @@ fn changed(change: RulesChange, name: &PolicyName) -> Option<Option<Policy>> {
 }
 
 fn version_unknown(name: &PolicyName, when: &str, since_seq: u64) -> Failure {
-    unfound(&format!("version of policy `{name}`{when}"), since_seq)
+    let fix = format!("`keyward policy history {name}` lists the versions of the policy with their hashes");
+    unfound(&format!("version of policy `{name}`{when}"), since_seq).mended_by(fix)
 }
 
 /// The failure of a search for `what`, which began at the entry `since_seq`.
@@ -382,7 +392,8 @@ fn unmade(hash: &str, seq: u64) -> Failure {
         "the set with the hash {hash} is of ledger entry {seq}, and its policies are in more than \
          {PAST_DECLARATIONS_READ_MAX} ledger entries, which is more than one request reads"
     );
-    Failure::new(code::POLICY_VERSION_UNKNOWN).because(why)
+    let fix = "bring single policies back: `keyward policy rollback NAME --to HASH`";
+    Failure::new(code::POLICY_VERSION_UNKNOWN).because(why).mended_by(fix)
 }
 
 fn version(PolicyVersion { policy, applied, ended }: &PolicyVersion) -> PolicyVersionAnswer {
@@ -392,12 +403,14 @@ fn version(PolicyVersion { policy, applied, ended }: &PolicyVersion) -> PolicyVe
         from: applied.at.to_string(),
         until: ended.as_ref().map(|ended| ended.at.to_string()),
         by: applied.by.clone(),
+        approved_by: applied.approved_by.clone(),
         seq: applied.seq,
     }
 }
 
-fn set(AppliedSet { applied: AppliedAt { seq, at, by }, snapshot }: &AppliedSet) -> PolicySetAnswer {
-    PolicySetAnswer { hash: snapshot.clone(), from: at.to_string(), by: by.clone(), seq: *seq }
+fn set(AppliedSet { applied, snapshot }: &AppliedSet) -> PolicySetAnswer {
+    let AppliedAt { seq, at, by, approved_by } = applied.clone();
+    PolicySetAnswer { hash: snapshot.clone(), from: at.to_string(), by, approved_by, seq }
 }
 
 #[cfg(test)]

@@ -32,7 +32,11 @@ impl AdminServices {
         found.ok_or_else(|| {
             let of = |world: &World| PresentNames { world, scope }.of(NamedKind::Policy);
             let present = self.0.state.store.read(|world, _| of(world));
-            unknown_among(Failure::new(code::POLICY_UNKNOWN), &present, name.as_str())
+            let fix = format!(
+                "check the name: `keyward policy list` shows the policies; if the policy was removed, `keyward policy history \
+                 {name}` lists its versions"
+            );
+            unknown_among(Failure::new(code::POLICY_UNKNOWN).mended_by(fix), &present, name.as_str())
         })
     }
 }

@@ -1,3 +1,4 @@
+use super::second_operator::{SensitivityApproval, unapproved};
 use crate::base::{CapabilityName, OwnerName, Scope, SecretName, Sensitivity, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed};
@@ -20,18 +21,22 @@ pub struct Classified {
 }
 
 /// A new sensitivity.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Classification {
     /// The sensitivity.
     pub to: Sensitivity,
     /// Whether the request confirms that capabilities deliver the secret under fewer restrictions.
     pub widen: bool,
+    /// The approval of a second operator.
+    pub approval: Option<SensitivityApproval>,
 }
 
 impl AdminServices {
     /// Sets the sensitivity of the secret `name`. Declarations never prevent a higher sensitivity: capabilities of
     /// another owner no longer deliver the secret, and are returned. A lower one has to be confirmed if a capability delivers
     /// the secret: policies test it, lives become longer, and capabilities of other owners deliver the secret again.
+    /// Where the broker demands a second operator, each lower one needs its approval: a capability that is taken away before and
+    /// comes back afterwards would deliver the secret, and its approval would not name the sensitivity.
     ///
     /// # Errors
     /// [`Failure`] when there is no such secret within reach.
@@ -39,7 +44,7 @@ impl AdminServices {
         &self,
         by: &Authorised<StoreSecrets>,
         name: &SecretName,
-        Classification { to, widen }: Classification,
+        Classification { to, widen, approval }: Classification,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Classified, Failure> {
         let scope = by.operator().scope();
@@ -51,6 +56,9 @@ impl AdminServices {
         if before == to && idempotency.is_none() {
             return Ok(Classified { seq: None, cut_off });
         }
+        let approval = approval.as_ref().map(|one| self.0.verified_sensitivity(by.operator(), name, to, one));
+        let approval = approval.transpose()?;
+        let demands = self.0.settings.widening_second_operator;
         let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let (from, cut_off) = read(reading)?;
             if to < from && !widen {
@@ -58,7 +66,13 @@ impl AdminServices {
             }
             let (operator, secret) = (by.operator().name(), name);
             let change = if to < from {
-                Change::new(&SensitivityLowered { operator, secret, from, to })?
+                let approved = if demands {
+                    let approval = approval.as_ref().ok_or_else(|| unapproved(name))?;
+                    Some(approval.check(reading, by.operator(), reading.secret_within(scope, name)?)?)
+                } else {
+                    None
+                };
+                Change::new(&SensitivityLowered { operator, secret, from, to, approved })?
             } else {
                 Change::new(&SensitivityRaised { operator, secret, from, to, cut_off: &cut_off })?
             };

@@ -7,5 +7,6 @@ pub(super) mod delete;
 pub(super) mod put_secret;
 pub(super) mod put_values;
 pub(super) mod reveal;
+pub(super) mod second_operator;
 pub(super) mod surplus;
 pub(super) mod versions;

@@ -78,6 +78,7 @@ impl AdminServices {
                 name: name.clone(),
                 owner: secret.owner.clone(),
                 sensitivity: secret.sensitivity.as_str().into(),
+                classified_seq: secret.classified_seq,
                 incident: ContainingIncidents::shown_to(by.operator(), reading.unconditional())
                     .of_subject(&Subject::Secret(name.clone())),
                 current: secret.current.map(|version| version.number),

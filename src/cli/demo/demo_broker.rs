@@ -215,7 +215,7 @@ impl DemoBroker {
     /// Applies a declaration file of the user; a refusal is the user's to mend.
     pub(super) fn apply_seed(&self, file: &Path) -> Result<(), CommandFailure> {
         let file = file.display().to_string();
-        let output = self.output("operator", &["apply", "-f", &file, "-o", "json"], None)?;
+        let output = self.output("operator", &["apply", "-f", &file, "--widen", "-o", "json"], None)?;
         if output.status.success() {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::base::code::{self, Code};
 use crate::base::{Clock, SystemClock};
 use crate::cli::client::Client;
+use crate::cli::ended_keys::said_of_approval_keys;
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::sealed_key::KeyOpener;
 use crate::console::{CommandFailure, Console};
@@ -35,8 +36,16 @@ impl ReplacedOperator {
     pub(super) async fn revoke(&self, home: &Path, console: &Console) {
         let (serial, until) = (self.certificate.serial(), self.certificate.not_after());
         let line = match self.revoked(home).await {
-            Ok(()) if console.is_json() => json!({ "revoked_certificate": serial.to_string() }).to_string(),
-            Ok(()) => format!("the replaced certificate, serial {serial}, is revoked"),
+            Ok(keys) if console.is_json() => {
+                json!({ "revoked_certificate": serial.to_string(), "ended_approval_keys": keys }).to_string()
+            }
+            Ok(keys) => {
+                console.say(&format!("the replaced certificate, serial {serial}, is revoked"));
+                if keys.is_empty() {
+                    return;
+                }
+                said_of_approval_keys(&keys)
+            }
             Err(failure) if REFUSED_ALREADY.iter().any(|refused| refused.as_str() == failure.code()) => {
                 format!("the replaced certificate, serial {serial}, was refused already: {}", failure.why())
             }
@@ -50,12 +59,14 @@ impl ReplacedOperator {
         console.say(&line);
     }
 
-    async fn revoked(&self, home: &Path) -> Result<(), CommandFailure> {
+    /// The approval keys that ended with the certificate.
+    async fn revoked(&self, home: &Path) -> Result<Vec<String>, CommandFailure> {
         // The person may have forgotten the passphrase of the replaced key.
         KeyOpener::use_only_the_agent();
         let client = Client::with(&self.identity, home, IdentityKind::Operator)?;
         let reason = Some("replaced by `keyward join --replace`".to_owned());
         let body = Optional(Some(ReasonBody { reason }));
-        client.call(REVOKE_OWN_CERTIFICATE, &Nothing, &body).await.map(drop)
+        let revoked = client.call(REVOKE_OWN_CERTIFICATE, &Nothing, &body).await?;
+        Ok(revoked.answer.ended_approval_keys)
     }
 }

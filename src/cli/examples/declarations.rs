@@ -30,7 +30,7 @@ pub(super) const OF_DECLARATIONS: &[(&str, [&str; 2])] = &[
     (
         "policy rollback",
         [
-            "keyward policy rollback no-night-deploys --to 2c26b46b68ff",
+            "keyward policy rollback no-night-deploys --to 2c26b46b68ff --dry-run",
             "keyward policy rollback --to 9f86d081884c --widen --yes",
         ],
     ),

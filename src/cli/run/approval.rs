@@ -1,7 +1,8 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::args::{RunApprovalArgs, RunTokenArgs};
+use super::missing::all_granted;
 use super::token_file::Renewal;
 use crate::base::{ApprovalId, CapabilityName, GivenParameters, code};
 use crate::cli::approval_answer::{AnswerWait, refusal_of};
@@ -56,27 +57,12 @@ impl RunTokenArgs {
             asked => asked?,
         };
         let granted: Vec<&str> = asked.capabilities.iter().map(CapabilityName::as_str).collect();
-        all_granted(&self.capabilities, &granted.join(" "))?;
+        all_granted(&self.capabilities, &granted.join(" "), &[])?;
         console.say(&format!("{PREFIX}{}", said(&asked)));
         let wait = AnswerWait { home, console, prefix: PREFIX, longest: None };
         let answered = wait.answered(asked).await?;
         refusal_of(&answered).map_or(Ok(Some(answered.approval)), Err)
     }
-}
-
-/// Refuses a token without some of the capabilities: the command relies on all of them.
-pub(super) fn all_granted(capabilities: &[String], scope: &str) -> Result<(), CommandFailure> {
-    let granted: BTreeSet<&str> = scope.split_whitespace().collect();
-    let requested: BTreeSet<&str> = capabilities.iter().flat_map(|names| names.split_whitespace()).collect();
-    let left_out: Vec<String> = requested.difference(&granted).map(|name| format!("`{name}`")).collect();
-    if left_out.is_empty() {
-        return Ok(());
-    }
-    let why = format!(
-        "the token would be without {}: no role of this agent holds it, or it is suspended; the command was not started",
-        left_out.join(", ")
-    );
-    Err(CommandFailure::new(code::CAPABILITY_NOT_GRANTED).because(why))
 }
 
 fn said(asked: &OwnApprovalAnswer) -> String {

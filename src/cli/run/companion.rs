@@ -171,7 +171,10 @@ impl<'a> Watch<'a> {
             let renewed = token.renew(self.home, now).await;
             let now = self.clock.elapsed();
             match renewed {
-                Ok(()) => said.extend(self.token_attempts.succeeded(now).map(again)),
+                Ok(changed) => {
+                    said.extend(self.token_attempts.succeeded(now).map(again));
+                    said.extend(changed);
+                }
                 Err(failure) if token.ends_renewals(&failure) => {
                     self.token_attempts.retry_now();
                     said.push(no_further(&failure, &token.described(now)));
@@ -232,7 +235,8 @@ fn cannot(failure: &CommandFailure, time: Duration, state: &str) -> String {
 /// The message about an approval that gives no further token.
 fn no_further(failure: &CommandFailure, state: &str) -> String {
     format!(
-        "the token is not renewed any more: {} ({}); {state}; the command goes on without a new token;          ask for another approval, and start the command again",
+        "the token is not renewed any more: {} ({}); {state}; the command goes on without a new token; \
+         ask for another approval, and start the command again",
         failure.why(),
         failure.code()
     )

@@ -4,6 +4,7 @@
 mod approval;
 mod args;
 mod companion;
+mod missing;
 mod process_end;
 mod sources;
 mod start;

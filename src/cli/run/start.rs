@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use super::approval::{all_granted, explained, renewal};
+use super::approval::{explained, renewal};
 use super::args::{EnvSecret, RunArgs, TOKEN_FILE, check_variable};
+use super::missing::all_granted;
 use super::sources::{SecretSource, SecretValues};
 use super::token_file::{Renewal, TokenFile};
 use super::watched_files::TemplateFiles;
@@ -133,7 +134,7 @@ impl<'a> Plan<'a> {
         let request = TokenRequest::for_scope(scope, args.resource.clone()).approved_by(approval);
         let request = request.with_parameters(parameters.clone());
         let answer = request.fresh(&client).await.map_err(explained)?;
-        all_granted(&args.capabilities, &answer.scope)?;
+        all_granted(&args.capabilities, &answer.scope, &answer.left_out)?;
         let renewal = renewal(&client, approval, &answer, &console).await;
         Ok(Minted { answer, renewal, parameters })
     }

@@ -3,6 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::missing::missing;
 use crate::base::code::{self, Code};
 use crate::base::{ApprovalId, CapabilityName, GivenParameters, Sensitive};
 use crate::cli::identity::IdentityKind;
@@ -26,6 +27,8 @@ pub(super) struct TokenFile {
     bound_to: Option<String>,
     /// The thumbprint of the agent's certificate that was seen last.
     certificate: Option<String>,
+    /// The capabilities that the present token does not have, with the reasons.
+    missing: Option<String>,
 }
 
 /// The request of a renewal.
@@ -89,7 +92,8 @@ impl TokenFile {
         let bound_to = token.and_then(|token| bound_to(token.expose()));
         let (renew_at, expires_at, content) = (now, now, Content::Token);
         let certificate = bound_to.clone();
-        let mut file = Self { path, request, renew_at, expires_at, content, bound_to, certificate };
+        let missing = None;
+        let mut file = Self { path, request, renew_at, expires_at, content, bound_to, certificate, missing };
         file.lives_for(life_s, now);
         file
     }
@@ -122,19 +126,35 @@ impl TokenFile {
         true
     }
 
-    /// Gets a new token, at `now`.
-    pub(super) async fn renew(&mut self, home: &Path, now: Duration) -> Result<(), CommandFailure> {
+    /// Gets a new token, at `now`. What has changed about its capabilities.
+    pub(super) async fn renew(
+        &mut self,
+        home: &Path,
+        now: Duration,
+    ) -> Result<Option<String>, CommandFailure> {
         let client = agent_client(home).await?;
         let RenewalRequest { scope, resource, parameters, renewal } = self.request.clone();
         let approval = if let Renewal::With(approval) = renewal { Some(approval) } else { None };
-        let request = TokenRequest::for_scope(scope, resource).approved_by(approval);
+        let request = TokenRequest::for_scope(scope.clone(), resource).approved_by(approval);
         let request = request.with_parameters(parameters);
         let minted = request.fresh(&client).await?;
         Self::store(&self.path, &minted)?;
         self.bound_to = bound_to(minted.access_token.value().expose());
         self.certificate.clone_from(&self.bound_to);
         self.lives_for(u64::from(minted.expires_in), now);
-        Ok(())
+        Ok(self.without(missing(scope.split_whitespace(), &minted.scope, &minted.left_out)))
+    }
+
+    /// The message about capabilities that the new token does not have, if they are others than before.
+    fn without(&mut self, missing: Option<String>) -> Option<String> {
+        if self.missing == missing {
+            return None;
+        }
+        self.missing = missing;
+        Some(match &self.missing {
+            Some(missing) => format!("the new token is without {missing}; the command goes on"),
+            None => "the new token has all capabilities again".to_owned(),
+        })
     }
 
     /// Whether `failure` says that the approval of the token gives no further one: then the token is renewed no more.
@@ -221,6 +241,18 @@ mod tests {
         assert!(file.described(now).contains("former certificate"), "{}", file.described(now));
         file.certificate = Some("former".to_owned());
         assert!(file.described(now).contains("is valid for another 100 s"), "{}", file.described(now));
+    }
+
+    #[test]
+    fn renewed_token_with_fewer_capabilities_is_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = TokenFile::existing(dir.path(), request(Renewal::Plain), 100, Duration::from_secs(1));
+        assert_eq!(file.without(missing(["a"].into_iter(), "a", &[])), None);
+        let reduced = || missing(["a", "b"].into_iter(), "a", &[]);
+        let said = file.without(reduced()).unwrap();
+        assert!(said.contains("without `b` (no role of this agent holds it"), "{said}");
+        assert_eq!(file.without(reduced()), None);
+        assert!(file.without(None).unwrap().contains("all capabilities again"));
     }
 
     #[test]

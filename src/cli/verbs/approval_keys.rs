@@ -1,6 +1,6 @@
 use clap::Subcommand;
 
-use super::approval_key_notes::{say_ending, say_uncounted};
+use super::approval_key_notes::{has_uncounted, say_ending, say_uncounted};
 use super::approval_view::{Line, text_of};
 use super::on_host::OnHostArgs;
 use crate::base::OperatorName;
@@ -24,7 +24,7 @@ use crate::wire::{
 /// `keyward approval key …`
 #[derive(Debug, Subcommand)]
 pub enum ApprovalKeyCommand {
-    /// Make an approval key on this machine, sealed with a passphrase from the terminal, and propose it. It counts after another admin has accepted its fingerprint
+    /// Make an approval key on this machine, sealed with a passphrase from the terminal, and propose it. It counts after another admin, or root on the broker's host, has accepted its fingerprint
     Create {
         /// Make another key; the present one counts until the new one is accepted
         #[arg(long)]
@@ -32,7 +32,7 @@ pub enum ApprovalKeyCommand {
     },
     /// Show your approval keys, and whether they are accepted
     Show,
-    /// As an admin with an accepted approval key: accept the key that another operator proposed, after the person has read its fingerprint to you; asks for the passphrase of your key
+    /// As an admin with an accepted approval key: accept the key that another operator proposed, after the person has read its fingerprint to you; asks for the passphrase of your key. While no admin has an accepted key: `--on-host`
     Accept {
         /// The operator's name
         name: String,
@@ -185,7 +185,8 @@ async fn create(session: VerbSession<'_>, replace: bool) -> Result<(), CommandFa
     if !console.is_json() {
         console.say(&format!(
             "it counts once another admin has accepted it: read the fingerprint to the admin, who runs `keyward approval key \
-             accept {} --fingerprint {fingerprint}`",
+             accept {} --fingerprint {fingerprint}`; while no other admin has an accepted key, root runs this command on the \
+             broker's host with `--on-host`",
             proposed.operator
         ));
         say_ending(&proposed, console);
@@ -220,7 +221,7 @@ async fn show(session: VerbSession<'_>) -> Result<(), CommandFailure> {
              create`"
         ));
     }
-    if !keys.approvals.is_empty() {
+    if has_uncounted(&keys) {
         say_uncounted(&keys, console);
     }
     Ok(())

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -81,6 +82,7 @@ impl RequestArgs {
             parameters: self.parameters.read(&client, &self.capabilities, session.console).await?,
         };
         let mut approval = client.call(OPEN_APPROVAL, &Nothing, &body).await?;
+        self.say_left_out(&approval, session);
         if let Some(limit) = self.wait {
             self.say_waiting(&approval, session);
             let longest = match limit {
@@ -94,6 +96,22 @@ impl RequestArgs {
         let is_pending = state_of(&approval) == Some(ApprovalState::Pending);
         let refusal = refusal_of(&approval).filter(|_| !is_pending || self.wait.is_some());
         refusal.map_or(Ok(()), Err)
+    }
+
+    /// The approver sees, and the tokens have, only capabilities that the agent holds.
+    fn say_left_out(&self, approval: &OwnApprovalAnswer, session: VerbSession<'_>) {
+        let has = |name: &str| approval.capabilities.iter().any(|one| one.as_str() == name);
+        let left_out: BTreeSet<&str> =
+            self.capabilities.iter().map(String::as_str).filter(|name| !has(name)).collect();
+        // Of an older broker, the response names no capabilities.
+        if session.console.is_json() || approval.capabilities.is_empty() {
+            return;
+        }
+        for name in left_out {
+            session.console.say(&format!(
+                "note: the request is without `{name}`: no role of this agent holds it, or it is suspended or denied"
+            ));
+        }
     }
 
     fn say_waiting(&self, approval: &Received<OwnApprovalAnswer>, session: VerbSession<'_>) {

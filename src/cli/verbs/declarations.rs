@@ -110,7 +110,7 @@ impl ApplyArgs {
         let (plan, widen) = (self.plan.clone(), self.widen);
         let mut body = ApplyBody { plan, widen, approval, ..ApplyBody::of(declared) };
         if body.prune && body.plan.is_none() {
-            body.plan = confirmed_plan(session, &client, &body, self.yes).await?;
+            body.plan = Some(confirmed_plan(session, &client, &body, self.yes).await?);
         }
         let applied = client.call(APPLY_DECLARATIONS, &Nothing, &body).await?;
         tell(&applied, session.console)
@@ -118,29 +118,43 @@ impl ApplyArgs {
 }
 
 /// Has the person confirm the plan of `body`, unless `is_confirmed`. Its id; the application then makes exactly its changes.
-pub(super) async fn confirmed_plan(
+async fn confirmed_plan(
     session: VerbSession<'_>,
     client: &Client,
     body: &ApplyBody,
     is_confirmed: bool,
-) -> Result<Option<String>, CommandFailure> {
+) -> Result<String, CommandFailure> {
     let request =
         DeclareBody { files: body.files.clone(), prune: body.prune, rollback: body.rollback.clone() };
     let planned = client.call(PLAN_DECLARATIONS, &Nothing, &request).await?;
-    let id = planned.plan.clone().ok_or_else(|| {
+    let id = id_of(&planned)?;
+    note_empty_files(&request, session.console);
+    if !is_confirmed {
+        confirm(session, &planned)?;
+    }
+    Ok(id)
+}
+
+/// The id of a plan.
+pub(super) fn id_of(planned: &AppliedAnswer) -> Result<String, CommandFailure> {
+    planned.plan.clone().ok_or_else(|| {
         CommandFailure::new(code::RESPONSE_INVALID)
             .because("this broker gives no plan ids, so it cannot check that only the changes are made that were shown")
             .mended_by("upgrade the broker")
-    })?;
-    note_empty_files(&request, session.console);
-    if !is_confirmed && !planned.changes.is_empty() {
-        show(&planned, session.console);
-        let question = format!("Make these changes ({})?", counts(&planned.changes));
-        if !session.console.confirms(&question)? {
-            return Err(CommandFailure::new(code::NOT_CONFIRMED));
-        }
+    })
+}
+
+/// Has the person confirm the changes of a plan, if it has some.
+pub(super) fn confirm(session: VerbSession<'_>, planned: &AppliedAnswer) -> Result<(), CommandFailure> {
+    if planned.changes.is_empty() {
+        return Ok(());
     }
-    Ok(Some(id))
+    show(planned, session.console);
+    let question = format!("Make these changes ({})?", counts(&planned.changes));
+    if session.console.confirms(&question)? {
+        return Ok(());
+    }
+    Err(CommandFailure::new(code::NOT_CONFIRMED))
 }
 
 /// Says that a plan needs a second operator.
@@ -257,7 +271,7 @@ impl DeclaredArgs {
 }
 
 /// The path as an argument of a shell command.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }

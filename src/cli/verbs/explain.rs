@@ -46,17 +46,21 @@ impl ExplainArgs {
 const PRESENT: &str = "by the present declarations:";
 
 fn lines(explained: &ExplanationAnswer) -> Vec<String> {
-    let ExplanationAnswer { decided, seq, agent, rules, now, then, capabilities, change } = explained;
-    let mut lines = vec![format!("{} of agent `{agent}`, entry {seq}", headline(decided)), request(decided)];
+    let ExplanationAnswer { decided, seq, agent, rules, now, then, then_left_out, capabilities, change } =
+        explained;
+    let of = format!(" of agent `{agent}`, ledger entry {seq}");
+    let mut lines = vec![headline(decided, &of), request(decided)];
     lines.extend(parameters(decided));
     lines.extend(approval(decided));
     if !rules.is_empty() {
         lines.push(format!("  decided by: {}", rules.join(", ")));
     }
     if let Some(ExplainedThenAnswer { seq, capabilities }) = then {
-        lines.push(format!("by the declarations of then, of entry {seq}:"));
+        lines.push(format!("by the declarations that decided, of ledger entry {seq}:"));
         lines.extend(capabilities.iter().flat_map(capability));
     }
+    let left_out = then_left_out.iter();
+    lines.extend(left_out.map(|why| format!("the declarations that decided cannot be shown: {why}")));
     lines.push(present(now));
     if !capabilities.is_empty() {
         lines.push(PRESENT.to_owned());
@@ -68,7 +72,7 @@ fn lines(explained: &ExplanationAnswer) -> Vec<String> {
 
 fn own_lines(explained: &OwnExplanationAnswer) -> Vec<String> {
     let OwnExplanationAnswer { decided, now, capabilities, change } = explained;
-    let mut lines = vec![headline(decided), request(decided)];
+    let mut lines = vec![headline(decided, ""), request(decided)];
     lines.extend(parameters(decided));
     lines.extend(approval(decided));
     lines.push(present(now));
@@ -87,9 +91,9 @@ fn own_lines(explained: &OwnExplanationAnswer) -> Vec<String> {
     lines
 }
 
-fn headline(decided: &DecidedAnswer) -> String {
+fn headline(decided: &DecidedAnswer, of: &str) -> String {
     let code = decided.code.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
-    format!("decision {}: {}{code}", decided.decision, decided.outcome)
+    format!("decision {}{of}: {}{code}", decided.decision, decided.outcome)
 }
 
 fn request(decided: &DecidedAnswer) -> String {
@@ -132,7 +136,7 @@ fn capability(one: &ExplainedCapabilityAnswer) -> Vec<String> {
     let mut lines = vec![format!("capability {}: {held}", one.capability)];
     lines.extend(one.policies.iter().map(policy));
     if one.further_policies > 0 {
-        lines.push(format!("  {} further policies do not match", one.further_policies));
+        lines.push(format!("  {} further policies are not listed", one.further_policies));
     }
     lines
 }
@@ -149,6 +153,9 @@ fn policy(one: &ExplainedPolicyAnswer) -> String {
         "condition" => "does not match: its conditions (`when`, `unless`) are not met".to_owned(),
         "sensitive-parameter" => {
             "was not tested: it tests a sensitive parameter, whose value is not recorded".to_owned()
+        }
+        "parameters-not-recorded" => {
+            "was not tested: it tests a parameter, and those of a refused request are not recorded".to_owned()
         }
         "other-owner" => "does not match: it belongs to another owner than the capability".to_owned(),
         "other-principal" => "does not match: its head names another agent or role".to_owned(),
@@ -173,7 +180,7 @@ fn approvers(demand: &PolicyDemandAnswer) -> String {
 }
 
 fn allowing(change: &AllowingChangeAnswer) -> String {
-    format!("to allow it: {}", change.text)
+    format!("it would be allowed if: {}", change.text)
 }
 
 fn named<T: ToString>(noun: &str, names: &[T]) -> String {

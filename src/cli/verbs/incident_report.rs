@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use super::audit_list::{say_unknown, some_entries};
 use super::incident_subject::{body_of, resolve};
+use super::incidents::named;
 use crate::base::{IncidentId, Moment, SubjectName};
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, moment};
 use crate::wire::{
     EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, GET_INCIDENT, Nothing, REPORT_SUBJECT,
-    SubjectReportBody,
+    SubjectReportAnswer, SubjectReportBody,
 };
 
 /// `keyward incident show`
@@ -50,6 +51,9 @@ impl IncidentShowArgs {
         let body = SubjectReportBody { subject: body_of(&subject), since: self.since.to_string() };
         let report = client.call(REPORT_SUBJECT, &Nothing, &body).await?;
         session.print_object_as(&report.sent, || with_names(&report.sent));
+        if let Some(line) = read_nothing(&report) {
+            session.console.say(&line);
+        }
         if !report.entries.complete {
             session.console.say(&format!(
                 "the report has the newest {} entries of this time: a later `--since` has fewer",
@@ -75,6 +79,28 @@ impl IncidentShowArgs {
         };
         Ok(EntryFilter { fields, since: Some(self.since.to_string()), until: None })
     }
+}
+
+/// The line about a subject of which the ledger has no reading of a secret, so that an empty list is not taken for a failure.
+fn read_nothing(report: &SubjectReportAnswer) -> Option<String> {
+    let SubjectReportAnswer { subject, since, entries, secrets, services, logins, .. } = report;
+    // Operators read no values: their report has what they did.
+    let acts_only = subject.kind == "operator" && entries.read > 0;
+    if !secrets.is_empty() || acts_only {
+        return None;
+    }
+    let mut nothing = vec!["no secret was read"];
+    if subject.kind != "secret" {
+        let none = [(services.is_empty(), "no token was issued"), (logins.is_empty(), "no login was issued")];
+        nothing.extend(none.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what));
+    }
+    let extent = match (entries.read, entries.complete) {
+        (0, true) => "the ledger has no entry about the subject in this time".to_owned(),
+        (1, true) => "the ledger has 1 entry about the subject in this time".to_owned(),
+        (read, true) => format!("the ledger has {read} entries about the subject in this time"),
+        (read, false) => format!("only the newest {read} entries of this time were searched"),
+    };
+    Some(format!("{}: {} since {since}; {extent}", named(subject), nothing.join(", ")))
 }
 
 /// A report in which each number of names with the first of them is one text: `2: bot, other`.
@@ -136,6 +162,36 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn report_about(kind: &str, read: u64, complete: bool) -> SubjectReportAnswer {
+        serde_json::from_value(json!({
+            "subject": { "kind": kind, "name": "bot" }, "since": "S", "until": "U",
+            "entries": { "read": read, "complete": complete }, "baseline": { "read": 0, "complete": true },
+            "denied": 0, "unusual": [], "secrets": [], "services": [], "logins": [], "sources": [],
+            "credentials": [], "capabilities": [], "left_out": 0,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn subject_that_read_nothing_is_named() {
+        let line = |kind, read, complete| read_nothing(&report_about(kind, read, complete));
+        let nothing = "agent `bot`: no secret was read, no token was issued, no login was issued since S; ";
+        assert_eq!(
+            line("agent", 3, true),
+            Some(format!("{nothing}the ledger has 3 entries about the subject in this time"))
+        );
+        assert_eq!(
+            line("agent", 9, false),
+            Some(format!("{nothing}only the newest 9 entries of this time were searched"))
+        );
+        let secret = line("secret", 0, true).unwrap();
+        assert!(
+            secret.starts_with("secret `bot`: no secret was read since S; the ledger has no entry"),
+            "{secret}"
+        );
+        assert_eq!(line("operator", 3, true), None, "the report has what the operator did");
+    }
 
     #[test]
     fn names_in_a_report_are_one_text() {

@@ -57,7 +57,8 @@ pub(super) fn written(text: &str, console: &Console) -> Result<SubjectName, Comm
     match text.strip_prefix("token/") {
         Some("-") => {
             let given = input::secret(None, "Token", 2 * TOKEN_BYTES_MAX, console)?;
-            let token = std::str::from_utf8(given.expose()).unwrap_or_default();
+            let token = std::str::from_utf8(given.expose()).unwrap_or("?");
+            check_not_empty(token, "the token", "keyward contain token/- --reason TEXT")?;
             let claims = unverified_claims(token.trim()).map_err(|_| {
                 CommandFailure::new(code::TOKEN_UNVERIFIED)
                     .because("the input is not an access token of a Keyward broker")
@@ -74,6 +75,18 @@ pub(super) fn written(text: &str, console: &Console) -> Result<SubjectName, Comm
             None => Ok(text.parse()?),
         },
     }
+}
+
+/// Fails if nothing was read, or only space: an empty pipe, or a file that is not there. `command` reads `what`.
+///
+/// # Errors
+/// [`CommandFailure`].
+pub(super) fn check_not_empty(text: &str, what: &str, command: &str) -> Result<(), CommandFailure> {
+    if !text.trim().is_empty() {
+        return Ok(());
+    }
+    let why = "nothing was read: standard input is empty, or has only spaces and line breaks";
+    Err(CommandFailure::usage(why, &format!("give {what} on standard input: `{command}`, e.g. `< FILE`")))
 }
 
 /// The address in `network/ADDRESS`, for a person who means the network of this address alone.

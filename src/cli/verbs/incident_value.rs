@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use super::incident_subject::check_not_empty;
 use crate::base::Sensitive;
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::cli::session::VerbSession;
@@ -32,6 +33,7 @@ impl IncidentValueArgs {
                 "give the leaked text, e.g. a token or a password",
             )
         })?;
+        check_not_empty(text, "the leaked text", "keyward incident value -")?;
         let body = ValueCheckBody { value: SecretText::from(Sensitive::new(text.to_owned())) };
         let checked = session.operator().await?.call(CHECK_VALUE, &Nothing, &body).await?;
         session.print_object_as(&checked.sent, || checked.sent.clone());

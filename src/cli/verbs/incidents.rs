@@ -1,12 +1,13 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::contained_admins::{WITHOUT_ADMIN, check_admins_left};
+use super::broken_containment::ContainmentCommand;
+use super::contained_admins::{check_admins_left, said_of_admins};
 use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::TouchedRotation;
 use crate::base::limits::REASON_CHARS_MAX;
-use crate::base::{IncidentId, Reason, Stopwatch, SubjectName, code};
+use crate::base::{IncidentId, Reason, Stopwatch, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
 use crate::cli::session::{VerbSession, check_durable, said, sent_reason};
@@ -84,8 +85,14 @@ impl ContainArgs {
             reason: sent_reason(reason, session.console),
             incident,
         };
-        let contained =
-            client.call(CONTAIN, &Nothing, &body).await.map_err(|failure| on_host(failure, &subject))?;
+        let command = ContainmentCommand {
+            subject: &subject,
+            incident,
+            rotates_touched: self.rotate_touched,
+            revokes_previous: self.revoke_previous,
+        };
+        let ordered = client.call(CONTAIN, &Nothing, &body).await;
+        let contained = ordered.map_err(|failure| command.without_answer(failure))?;
         if !session.console.is_json() {
             self.containment(&contained).iter().for_each(|line| session.console.line(line));
         }
@@ -99,7 +106,8 @@ impl ContainArgs {
             return check_durable(&ended);
         }
         // After the answer: counting takes time, and changes nothing.
-        let probed = probe(&client, incident, &mut progress.reach, &since, session.console).await;
+        let seen = &mut progress.reach;
+        let probed = probe(&client, incident, &command, seen, &since, session.console).await;
         let followed = follow(&client, incident, &mut progress.effects, session.console).await;
         let rotated = if self.rotate_touched {
             let (client, subject, revokes_previous) = (&client, &subject, self.revoke_previous);
@@ -117,14 +125,13 @@ impl ContainArgs {
         if !spares_caller {
             probed?;
         }
-        rotated?;
-        followed
+        rotated.and(followed).map_err(|failure| command.after_answer(incident, failure))
     }
 }
 
 impl ContainArgs {
     fn containment(&self, contained: &ContainedAnswer) -> Vec<String> {
-        let ContainedAnswer { incident, subject, new, ended, spares_caller, leaves_no_admin } = contained;
+        let ContainedAnswer { incident, subject, new, ended, spares_caller, .. } = contained;
         // A subject that joins an incident may not have been contained before.
         let again = if *new || self.incident.is_some() { "" } else { " again" };
         let mut lines = vec![
@@ -134,11 +141,8 @@ impl ContainArgs {
         if *spares_caller {
             lines.push("your own certificate is still accepted, and so are its renewals".to_owned());
         }
-        if *leaves_no_admin {
-            lines.push(format!(
-                "no unrestricted admin can act now from the address of its last use: {WITHOUT_ADMIN}"
-            ));
-        }
+        let unknown = contained.admins_of_unknown_address.as_ref();
+        lines.extend(said_of_admins(contained.leaves_no_admin, unknown, "while this is contained"));
         if subject.kind == "token" && self.subject != "token/-" {
             lines.push(
                 "the broker keeps no list of tokens and does not check the id: compare it with the leaked token, or send the \
@@ -153,18 +157,6 @@ impl ContainArgs {
 /// The reason of the rotations that follow the containment: the one of the containment, with the incident.
 fn of_incident(incident: IncidentId, reason: &str) -> String {
     format!("incident {incident}: {reason}").chars().take(REASON_CHARS_MAX).collect()
-}
-
-/// The failure of a containment; a sealed broker takes it on its host.
-fn on_host(failure: CommandFailure, subject: &SubjectName) -> CommandFailure {
-    if failure.code() != code::SEALED.as_str() {
-        return failure;
-    }
-    let fix = format!(
-        "on the broker's host, as root: `keyward break-glass contain {subject} --reason TEXT`, which is in force before the \
-         broker serves; or unseal the broker, and repeat the command"
-    );
-    failure.mended_by(fix)
 }
 
 /// The response of the broker, and what followed.
@@ -182,13 +174,18 @@ fn with_progress(mut sent: Value, progress: &ContainmentProgress) -> Value {
 async fn probe(
     client: &Client,
     incident: IncidentId,
+    command: &ContainmentCommand<'_>,
     seen: &mut Option<ReachAnswer>,
     since: &Stopwatch,
     console: &Console,
 ) -> Result<(), CommandFailure> {
     let shown = client.call(GET_INCIDENT, &incident, &Nothing).await.map_err(|failure| {
-        let why = format!("the credentials of the subject were not counted: {}", failure.why());
-        CommandFailure::new(code::CONTAINMENT_NOT_PROVED).because(why)
+        let why = format!(
+            "incident {incident} contains `{}`; its credentials were not counted: {}",
+            command.subject,
+            failure.why()
+        );
+        CommandFailure::new(code::CONTAINMENT_NOT_PROVED).because(why).mended_by(command.checked(incident))
     })?;
     let Some(reach) = &shown.reach else {
         let why = "the credentials of the subject were not counted: the incident has been lifted since";
@@ -255,11 +252,8 @@ fn previewed(preview: &PreviewAnswer) -> Vec<String> {
             preview.subject.kind
         ));
     }
-    if preview.leaves_no_admin {
-        lines.push(format!(
-            "no unrestricted admin could then act from the address of its last use: {WITHOUT_ADMIN}"
-        ));
-    }
+    let unknown = preview.admins_of_unknown_address.as_ref();
+    lines.extend(said_of_admins(preview.leaves_no_admin, unknown, "after this containment"));
     lines
 }
 

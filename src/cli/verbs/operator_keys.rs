@@ -25,7 +25,7 @@ pub struct SealKeyArgs {
     /// Read the new passphrase from this file (`-`: standard input) instead of the terminal
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// Read the present passphrase of a key that is sealed already from this file
+    /// If the key is sealed already: read its present passphrase from this file
     #[arg(long, value_name = "FILE")]
     present_passphrase_file: Option<PathBuf>,
 }

@@ -54,13 +54,13 @@ pub struct OperatorUpdateArgs {
     /// The person who is the operator, or who is responsible for the program, e.g. an email address
     #[arg(long, value_name = "TEXT", value_parser = person)]
     person: Option<Person>,
-    /// Forget the person
+    /// Remove the person from the operator's record
     #[arg(long, conflicts_with = "person")]
     no_person: bool,
     /// Network from which the program calls; it replaces the present networks; repeat it for further networks
     #[arg(long = "network", value_name = "NETWORK")]
     networks: Vec<String>,
-    /// Bind an automation to no network
+    /// Let an automation call from every network
     #[arg(long, conflicts_with = "networks")]
     no_network: bool,
     /// Life of the program's certificates, from the next renewal on
@@ -97,7 +97,8 @@ impl OperatorInviteArgs {
         let invited = client.call(INVITE_OPERATOR, &name, &body).await?;
         let until = &invited.expires_at;
         let life = invited.certificate_life_s.map_or_else(String::new, |life_s| self.granted(life_s));
-        let said = format!("one use, until {until}{life}; on the operator's machine: `keyward join`");
+        let join = NewCode::join(self.out.as_deref());
+        let said = format!("one use, until {until}{life}; on the operator's machine: `{join}`");
         NewCode { sent: &invited.sent, code: &invited.code, said }.hand_over(out, session.console)
     }
 }
@@ -159,7 +160,7 @@ impl OperatorUpdateArgs {
         if !changed.ended_approval_keys.is_empty() && !session.console.is_json() {
             session.console.say(&format!(
                 "the approval keys of {name} ended, because they were proposed for another person: {name} approves again after \
-                 `keyward approval key create`, and after another admin has accepted the new key"
+                 `keyward approval key create`, and after another admin, or root on the broker's host (`--on-host`), has accepted the new key"
             ));
         }
         Ok(())

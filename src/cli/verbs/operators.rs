@@ -11,6 +11,7 @@ use crate::cli::owners::note_new_owner;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
+use crate::operators::OperatorRole;
 use crate::wire::{
     DELETE_OPERATOR, ExpectedOperatorPlace, GET_OPERATOR, LIST_OPERATORS, Nothing, OperatorAnswer,
     OperatorDeletedAnswer, PLACE_OPERATOR, PlaceOperatorBody, REVOKE_OPERATOR, SUSPEND_OPERATOR,
@@ -40,6 +41,9 @@ pub enum OperatorCommand {
         /// Give the operator the scope `all`
         #[arg(long, conflicts_with = "owner")]
         no_owner: bool,
+        /// Do not ask before you lower your own role or scope; required for that where there is no terminal
+        #[arg(long)]
+        yes: bool,
     },
     /// Change an operator's person, networks and life of certificates
     Update(OperatorUpdateArgs),
@@ -94,29 +98,10 @@ impl OperatorCommand {
             Self::Invite(args) => args.invite(session).await,
             Self::List(args) => session.list(LIST_OPERATORS, &args.selection()?).await,
             Self::Show { name } => session.show(GET_OPERATOR, &name.parse()?).await,
-            Self::Role { name, role, owner, no_owner } => {
-                let name: OperatorName = name.parse()?;
-                let client = session.operator().await?;
-                let owner: Option<OwnerName> = optional(owner.as_deref())?;
-                note_new_owner(&client, owner.as_ref(), session.console).await;
-                let mut body = PlaceOperatorBody {
-                    role: role_name(role)?.to_owned(),
-                    owner: owner.map(|owner| owner.to_string()),
-                    expected: None,
-                };
-                let before = client.call(GET_OPERATOR, &name, &Nothing).await?.answer;
-                let before = ExpectedOperatorPlace {
-                    role: before.role.into_owned(),
-                    owner: before.owner.map(|owner| owner.to_string()),
-                };
-                if body.owner.is_none() && !no_owner {
-                    // The scope is not to change, also not if another admin changes it at this moment.
-                    body.owner.clone_from(&before.owner);
-                    body.expected = Some(before.clone());
-                }
-                let placed = client.call(PLACE_OPERATOR, &name, &body).await?;
-                session.print(&placed, |_| placed_line(&name, &before, &body));
-                Ok(())
+            Self::Role { name, role, owner, no_owner, yes } => {
+                let owner = optional(owner.as_deref())?;
+                let new = NewPlace { role: role_name(role)?, owner, no_owner: *no_owner };
+                new.give_to(session, &name.parse()?, &OwnAccessArgs::confirmed(*yes)).await
             }
             Self::Update(args) => args.update(session).await,
             Self::Revoke { name, own, reason } => {
@@ -141,15 +126,58 @@ impl OperatorCommand {
     }
 }
 
+/// The role and scope that an operator is to have.
+struct NewPlace {
+    role: &'static str,
+    owner: Option<OwnerName>,
+    no_owner: bool,
+}
+
+impl NewPlace {
+    async fn give_to(
+        self,
+        session: VerbSession<'_>,
+        name: &OperatorName,
+        own: &OwnAccessArgs,
+    ) -> Result<(), CommandFailure> {
+        let client = session.operator().await?;
+        note_new_owner(&client, self.owner.as_ref(), session.console).await;
+        let owner = self.owner.map(|owner| owner.to_string());
+        let mut body = PlaceOperatorBody { role: self.role.to_owned(), owner, expected: None };
+        let before = client.call(GET_OPERATOR, name, &Nothing).await?.answer;
+        let before = ExpectedOperatorPlace {
+            role: before.role.into_owned(),
+            owner: before.owner.map(|owner| owner.to_string()),
+        };
+        if body.owner.is_none() && !self.no_owner {
+            // The scope is not to change, also not if another admin changes it at this moment.
+            body.owner.clone_from(&before.owner);
+            body.expected = Some(before.clone());
+        }
+        // Only an admin with the scope `all` gives roles: every other role and scope is a lower one.
+        if body.role != ADMIN || body.owner.is_some() {
+            own.check_lowered(session, name, &body.role, &scope_text(body.owner.as_ref()))?;
+        }
+        let placed = client.call(PLACE_OPERATOR, name, &body).await?;
+        session.print(&placed, |_| placed_line(name, &before, &body));
+        Ok(())
+    }
+}
+
+const ADMIN: &str = OperatorRole::Admin.as_str();
+
+fn scope_text(owner: Option<&String>) -> String {
+    owner.map_or_else(|| "all".to_owned(), |owner| format!("owner {owner}"))
+}
+
 /// The new role and scope of an operator, and those before.
 fn placed_line(name: &OperatorName, before: &ExpectedOperatorPlace, after: &PlaceOperatorBody) -> String {
     let was = |before: String, after: &str| {
         if before == after { " (unchanged)".to_owned() } else { format!(" (before: {before})") }
     };
-    let scope =
-        |owner: Option<&String>| owner.map_or_else(|| "all".to_owned(), |owner| format!("owner {owner}"));
-    let (role, reach) = (&after.role, scope(after.owner.as_ref()));
-    let (role_was, reach_was) = (was(before.role.clone(), role), was(scope(before.owner.as_ref()), &reach));
+    let (role, reach) = (&after.role, scope_text(after.owner.as_ref()));
+    let role_was = was(before.role.clone(), role);
+    let reach_was = was(scope_text(before.owner.as_ref()), &reach);
     format!("{name} has the role {role}{role_was} and the scope {reach}{reach_was} from the next request on")
 }
 

@@ -120,12 +120,14 @@ fn note_rest(session: VerbSession<'_>, further: usize, is_complete: bool, since_
         session.console.say(&format!("{further} older versions are not listed"));
     }
     if !is_complete {
-        session.console.say(&format!("searched from ledger entry {since_seq} on"));
+        session.console.say(&format!(
+            "only ledger entries from {since_seq} on were searched: there may be earlier versions"
+        ));
     }
 }
 
-columns!(PolicyVersionAnswer "versions": ("HASH", version_hash), from, until, by, ("ENTRY": seq), owner);
-columns!(PolicySetAnswer "versions": ("HASH", set_hash), from, by, ("ENTRY": seq));
+columns!(PolicyVersionAnswer "versions": ("HASH", version_hash), from, until, by, approved_by, ("ENTRY": seq), owner);
+columns!(PolicySetAnswer "versions": ("HASH", set_hash), from, by, approved_by, ("ENTRY": seq));
 
 fn version_hash(version: &PolicyVersionAnswer) -> String {
     shortened(&version.hash)

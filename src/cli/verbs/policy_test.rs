@@ -7,6 +7,7 @@ use crate::base::code;
 use crate::broker::{Failure, PolicyCaseResult, PolicyTest, run_policy_test};
 use crate::config::SourceFile;
 use crate::console::{CommandFailure, Console};
+use crate::rotation::spoken;
 use crate::wire::{DeclarationFileBody, PolicyCaseOutput, PolicyTestOutput};
 
 /// `keyward policy test`
@@ -22,6 +23,15 @@ pub struct PolicyTestArgs {
 
 impl PolicyTestArgs {
     pub(crate) fn run(&self, console: &Console) -> Result<(), CommandFailure> {
+        let streams = self.cases.iter().chain(&self.files).filter(|path| path.as_os_str() == "-");
+        if streams.count() > 1 {
+            // The second reading would find nothing, and a test without policies can pass.
+            let why = "standard input (`-`) is named twice, and can be read only once";
+            return Err(CommandFailure::usage(
+                why,
+                "store the cases or the declarations in a file, and name it",
+            ));
+        }
         let test = PolicyTest { declarations: sources(&self.files)?, cases: sources(&self.cases)? };
         let results = run_policy_test(&test).map_err(|failure| invalid(&failure))?;
         let cases: Vec<PolicyCaseOutput> = results.iter().map(output).collect();
@@ -54,6 +64,8 @@ fn output(result: &PolicyCaseResult) -> PolicyCaseOutput {
         expected: result.expected.into(),
         outcome: result.outcome.into(),
         why: result.why.clone(),
+        life_s: result.life_s,
+        expected_life_s: result.expected_life_s,
         policies: result.policies.iter().cloned().collect(),
         expected_policy: result.expected_policy.clone(),
     }
@@ -67,10 +79,19 @@ fn lines(output: &PolicyTestOutput) -> Vec<String> {
 }
 
 fn line(case: &PolicyCaseOutput) -> String {
-    let PolicyCaseOutput { name, expected, outcome, why, expected_policy, .. } = case;
-    let problem = match expected_policy {
-        Some(policy) if expected == outcome => format!("policy `{policy}` does not match; {outcome}: {why}"),
-        _ => format!("expected {expected}, is {outcome}: {why}"),
+    let PolicyCaseOutput { name, expected, outcome, why, life_s, expected_life_s, expected_policy, .. } =
+        case;
+    let life = life_s.map_or_else(String::new, |life_s| format!(" for {}", spoken(life_s)));
+    let has_life = expected_life_s.is_none_or(|expected| *life_s == Some(expected));
+    let problem = match (expected_policy, expected_life_s) {
+        _ if expected != outcome => format!("expected {expected}, is {outcome}{life}: {why}"),
+        (_, Some(expected_s)) if !has_life => {
+            format!("expected {expected} for {}, is {outcome}{life}: {why}", spoken(*expected_s))
+        }
+        (Some(policy), _) => {
+            format!("expected policy `{policy}` to match, which it does not; is {outcome}{life}: {why}")
+        }
+        (None, _) => format!("{outcome}{life}: {why}"),
     };
     format!("failed: {name}: {problem}")
 }

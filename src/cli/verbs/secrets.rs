@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::keys::rotate_value_key;
 use super::rotations::{plan_rotation, rotate_secret};
+use super::sensitivity::ClassifyArgs;
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{Moment, OwnerName, SecretName, Sensitivity};
 use crate::cli::client::PutConditions;
@@ -15,9 +16,9 @@ use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, option
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, input, moment, not_an_argument};
 use crate::wire::{
-    CHANGE_SECRET_VERSION, CLASSIFY_SECRET, DELETE_SECRET, GET_SECRET, LIST_SECRET_ACCESS,
-    LIST_SECRET_READERS, LIST_SECRETS, Nothing, ReaderAnswer, SecretAccessBody, SecretAccessOfAgent,
-    SecretAnswer, SecretDeletedAnswer, SensitivityBody, VersionAction, VersionAnswer, VersionBody,
+    CHANGE_SECRET_VERSION, DELETE_SECRET, GET_SECRET, LIST_SECRET_ACCESS, LIST_SECRET_READERS, LIST_SECRETS,
+    Nothing, ReaderAnswer, SecretAccessBody, SecretAccessOfAgent, SecretAnswer, SecretDeletedAnswer,
+    VersionAction, VersionAnswer, VersionBody,
 };
 
 /// `keyward secret …`
@@ -32,17 +33,9 @@ pub enum SecretCommand {
         /// The secret's name
         name: String,
     },
-    /// Set the sensitivity of a secret. For `high`, tokens live at most 300 seconds, and only capabilities of the
-    /// secret's owner deliver it
-    Classify {
-        /// The secret's name
-        name: String,
-        /// `ordinary` or `high`
-        sensitivity: Sensitivity,
-        /// Confirm that capabilities deliver the secret under fewer restrictions: needed for a lower sensitivity
-        #[arg(long)]
-        widen: bool,
-    },
+    /// Set the sensitivity of a secret. With `high`, tokens for capabilities that deliver the secret are valid for at most 300
+    /// seconds, and only capabilities of the secret's owner deliver it
+    Classify(ClassifyArgs),
     /// List the versions of a secret
     Versions {
         /// The secret's name
@@ -83,8 +76,8 @@ pub enum SecretCommand {
         #[command(flatten)]
         reason: ReasonArgs,
     },
-    /// Delete a secret that no capability, rotation or lease needs: all its versions are destroyed. Its name stays with its
-    /// owner, the ledger keeps all entries about it, and after the next rotation of the value key its values
+    /// Delete a secret that no capability, rotation or lease needs: all its versions are destroyed. Its name stays reserved
+    /// for its owner, the ledger keeps all entries about it, and after the next rotation of the value key its values
     /// cannot be decrypted
     Delete {
         /// The secret's name
@@ -145,10 +138,7 @@ impl SecretCommand {
             Self::Put(args) => args.put(session).await,
             Self::List(args) => session.list(LIST_SECRETS, &args.selection()?).await,
             Self::Show { name } => session.show(GET_SECRET, &name.parse()?).await,
-            Self::Classify { name, sensitivity, widen } => {
-                let body = SensitivityBody { sensitivity: *sensitivity, widen: *widen };
-                classify(session, &name.parse()?, &body).await
-            }
+            Self::Classify(args) => args.run(session).await,
             Self::Versions { name } => versions(session, &name.parse()?).await,
             Self::Readers { name, at: None } => readers(session, &name.parse()?).await,
             Self::Readers { name, at: Some(at) } => readers_at(session, &name.parse()?, *at).await,
@@ -238,23 +228,6 @@ async fn delete(
             joined(versions)
         )
     });
-    Ok(())
-}
-
-async fn classify(
-    session: VerbSession<'_>,
-    name: &SecretName,
-    body: &SensitivityBody,
-) -> Result<(), CommandFailure> {
-    let client = session.operator().await?;
-    let classified = client.call(CLASSIFY_SECRET, name, body).await?;
-    session.print(&classified, |_| format!("{name}: {}", body.sensitivity.as_str()));
-    if !session.console.is_json() && !classified.cut_off.is_empty() {
-        let cut_off = joined(&classified.cut_off);
-        session
-            .console
-            .say(&format!("capabilities of other owners, which no longer deliver the secret: {cut_off}"));
-    }
     Ok(())
 }
 

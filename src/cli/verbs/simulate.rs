@@ -9,7 +9,9 @@ use crate::base::Moment;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, moment};
-use crate::wire::{Nothing, SIMULATE_DECLARATIONS, SimulateBody, SimulatedChangeAnswer, SimulationAnswer};
+use crate::wire::{
+    NotReplayedAnswer, Nothing, SIMULATE_DECLARATIONS, SimulateBody, SimulatedChangeAnswer, SimulationAnswer,
+};
 
 /// `keyward simulate`
 #[derive(Args, Debug)]
@@ -53,13 +55,29 @@ impl SimulateArgs {
             count => format!("; at least {count} further changes are not listed"),
         };
         let replayed = answer.requests.saturating_sub(answer.not_replayed);
-        let others = match answer.not_replayed {
-            0 => String::new(),
-            count => format!("; {count} cannot be decided again, e.g. because of a sensitive parameter"),
+        let others = not_replayed(&answer);
+        let replayed = match replayed {
+            1 => "1 request was replayed".to_owned(),
+            count => format!("{count} requests were replayed"),
         };
-        session.console.say(&format!("{replayed} requests were replayed{others}{further}"));
+        session.console.say(&format!("{replayed}{others}{further}"));
         Ok(())
     }
+}
+
+/// The requests that were not decided again, by cause.
+fn not_replayed(answer: &SimulationAnswer) -> String {
+    let NotReplayedAnswer { sensitive_parameter, refused_parameters, target } = answer.not_replayed_causes;
+    // A broker of an earlier version names no causes.
+    let others = answer.not_replayed.saturating_sub(answer.not_replayed_causes.total());
+    let causes = [
+        (sensitive_parameter, "a policy tests a sensitive parameter, whose value is not recorded"),
+        (refused_parameters, "the request was refused for its parameters, which are not recorded"),
+        (target, "the entry is of an earlier version, and has no audience and no actions"),
+        (others, "the entry does not have what decides"),
+    ];
+    let told = causes.into_iter().filter(|(count, _)| *count > 0);
+    told.map(|(count, cause)| format!("; {count} cannot be decided again: {cause}")).collect()
 }
 
 /// The parts of a simulation together.
@@ -67,6 +85,7 @@ impl SimulateArgs {
 struct Simulation {
     requests: u64,
     not_replayed: u64,
+    not_replayed_causes: NotReplayedAnswer,
     further: usize,
     changes: BTreeMap<(String, String, String), SimulatedChangeAnswer>,
 }
@@ -75,6 +94,7 @@ impl Simulation {
     fn add(&mut self, part: SimulationAnswer) {
         self.requests = self.requests.saturating_add(part.requests);
         self.not_replayed = self.not_replayed.saturating_add(part.not_replayed);
+        self.not_replayed_causes = self.not_replayed_causes.and(part.not_replayed_causes);
         self.further = self.further.saturating_add(part.further);
         for change in part.changes {
             let key = (change.agent.to_string(), change.capability.to_string(), change.change.to_string());
@@ -86,9 +106,9 @@ impl Simulation {
     }
 
     fn answer(self) -> SimulationAnswer {
-        let Self { requests, not_replayed, further, changes } = self;
+        let Self { requests, not_replayed, not_replayed_causes, further, changes } = self;
         let changes = changes.into_values().collect();
-        SimulationAnswer { requests, not_replayed, changes, further, next_before: None }
+        SimulationAnswer { requests, not_replayed, not_replayed_causes, changes, further, next_before: None }
     }
 }
 

@@ -167,6 +167,7 @@ impl TokenRequest {
         client.mint(&form).await.map_err(|failure| {
             let arguments = token_arguments(&self.scope, self.resource.as_deref(), self.life_s);
             let fix = failure.fix().replace("token CAPABILITY", &format!("token {arguments}"));
+            let fix = fix.replace("without `approval`", "without `--approval`");
             failure.mended_by(fix)
         })
     }

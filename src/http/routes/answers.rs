@@ -21,8 +21,9 @@ impl From<Ended> for EndedAnswer {
 }
 
 impl From<HolderRevoked> for EndedAnswer {
-    fn from(HolderRevoked { ended, unused_uses }: HolderRevoked) -> Self {
-        Self { unused_uses, ..ended.into() }
+    fn from(revoked: HolderRevoked) -> Self {
+        let HolderRevoked { ended, unused_uses, ended_approval_keys } = revoked;
+        Self { unused_uses, ended_approval_keys, ..ended.into() }
     }
 }
 

@@ -45,14 +45,15 @@ async fn contain(
     call: AdminRequest<HandleIncidents, Nothing, ContainBody>,
 ) -> Result<ContainedAnswer, Problem> {
     let contained = services.contain(&call.by, &contain_input(&call.input)?).await?;
-    let ContainedSubject { incident, is_new, subject, ended, spares_operator, leaves_no_admin } = contained;
+    let ContainedSubject { incident, is_new, subject, ended, spares_operator, admins_left } = contained;
     Ok(ContainedAnswer {
         incident,
         subject: subject_answer(&subject),
         new: is_new,
         ended: ended.into(),
         spares_caller: spares_operator,
-        leaves_no_admin,
+        leaves_no_admin: admins_left.is_none,
+        admins_of_unknown_address: admins_left.unknown_answer(),
     })
 }
 

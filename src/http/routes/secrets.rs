@@ -8,10 +8,11 @@ use super::input::Input;
 use super::table::{AdminRequest, RouteRequest, Routes};
 use super::target::{name, reason};
 use super::tokens::scope_of;
-use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
+use crate::base::encoding::from_base64url;
+use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, Timestamp, code};
 use crate::broker::{
     AdminServices, AgentServices, Classification, Classified, Expected, OperatorRequest, PutSecret,
-    StoredSecret, VersionAct,
+    SensitivityApproval, StoredSecret, VersionAct,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -20,8 +21,8 @@ use crate::policy::{ReadSecretNames, StoreSecrets};
 use crate::wire::{
     self, ClassifiedAnswer, DECISION_ID_HEADER, EndedAnswer, NEXT_ROTATION_HEADER, Nothing, OWNER_HEADER,
     Optional, PageAnswer, PageQuery, ReasonBody, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAccessBody,
-    SecretAnswer, SecretDeletedAnswer, SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer,
-    VersionAction, VersionBody, WIDEN_HEADER,
+    SecretAnswer, SecretDeletedAnswer, SecretDetailAnswer, SecretUpload, SensitivityApprovalBody,
+    SensitivityBallot, SensitivityBody, StoredAnswer, VersionAction, VersionBody, WIDEN_HEADER,
 };
 
 /// The operators' routes of secrets. None of them returns a value.
@@ -178,11 +179,31 @@ async fn classify(
     call: AdminRequest<StoreSecrets, SecretName, SensitivityBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ClassifiedAnswer, Problem> {
-    let SensitivityBody { sensitivity: to, widen } = call.input;
-    let classification = Classification { to, widen };
+    let SensitivityBody { sensitivity: to, widen, approval } = call.input;
+    let approval = approval.map(sensitivity_approval).transpose()?;
+    let classification = Classification { to, widen, approval };
     let Classified { seq, cut_off } =
         services.classify(&call.by, &call.target, classification, idempotency.as_ref()).await?;
     Ok(ClassifiedAnswer { seq, cut_off })
+}
+
+fn sensitivity_approval(body: SensitivityApprovalBody) -> Result<SensitivityApproval, Problem> {
+    let SensitivityApprovalBody {
+        kind,
+        operator,
+        secret,
+        sensitivity: to,
+        classified_seq,
+        expires_at,
+        signature,
+    } = body;
+    let expires_at = Timestamp::parse(&expires_at).filter(|_| kind == SensitivityBallot::KIND);
+    let (Some(expires_at), Some(signature)) = (expires_at, from_base64url(&signature)) else {
+        return Err(Problem::new(code::PLAN_APPROVAL_MALFORMED).because(
+            "the approval of a lower sensitivity is not one that `keyward secret classify --approve` wrote",
+        ));
+    };
+    Ok(SensitivityApproval { operator, secret, to, classified_seq, expires_at, signature })
 }
 
 async fn reveal(

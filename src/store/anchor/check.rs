@@ -8,7 +8,8 @@ use crate::crypto::Digest;
 use crate::ledger::{Kind, Tree};
 use crate::store::change::Event;
 
-/// Ledger entries or keys that were there once are gone, and an operator has accepted it.
+/// Alarm: a person started the broker although ledger entries or keys are missing that it had before (`serve
+/// --accept-lost-entries`).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct AcceptedLoss {
     /// The lost entries, in the words of the refused start.

@@ -223,3 +223,26 @@ fn passphrase_is_not_asked_for_a_key_that_would_be_refused() {
     let said = accept(&fingerprint);
     assert!(said.contains("error: approval_key_of_accepter"), "{said}");
 }
+
+#[test]
+fn replaced_identity_says_that_its_approval_key_ended() {
+    let process = persons();
+    let fingerprint = accepted(&process, "alice");
+    let code = process.good(&["operator", "invite", "alice"], b"");
+    let joined = process.run_as("alice", &["join", "--replace"], &code);
+    let said = String::from_utf8_lossy(&joined.stderr).into_owned();
+    assert!(joined.status.success() && said.contains("has no approval key any more"), "{said}");
+    assert!(said.contains(&fingerprint) && said.contains("`keyward approval key create`"), "{said}");
+    assert_eq!(keys(&process, "alice"), json!([]));
+    // The key of the machine is proposed again
+    let prompt = "Passphrase of the approval key: ";
+    let (is_done, said) = typed(&process, "alice", "approval key create", prompt, &[WORDS]);
+    assert!(is_done && said.contains("--on-host"), "{said}");
+    // And so does the revocation of the certificate by an admin
+    let shown = process.json(&["operator", "show", "alice"]);
+    let serial =
+        shown["certificates"].as_array().unwrap().last().unwrap()["serial"].as_str().unwrap().to_owned();
+    let revoked = process.run_as("operator", &["cert", "revoke", &serial], b"");
+    let said = String::from_utf8_lossy(&revoked.stderr).into_owned();
+    assert!(revoked.status.success() && said.contains(&fingerprint), "{said}");
+}

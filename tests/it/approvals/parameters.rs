@@ -110,7 +110,8 @@ async fn an_agent_asks_for_an_approval_with_parameters() {
 async fn parameters_are_compared_with_those_of_earlier_tokens() {
     // Given an agent with tokens for small refunds to one account, before a policy demands an approval
     let broker = broker_with(REFUNDS).await;
-    applied(&broker, "[[agent]]\nname = \"r\"\nroles = [\"refunder\"]\n").await;
+    let text = "[[agent]]\nname = \"r\"\nroles = [\"refunder\"]\nperson = \"dev@corp.example\"\n";
+    applied(&broker, text).await;
     let agent = broker.agent("r", &[]).await;
     for amount in [20, 100] {
         assert_eq!(ask(&agent, &refund(amount), &[]).await.status, 200);
@@ -137,6 +138,35 @@ async fn parameters_are_compared_with_those_of_earlier_tokens() {
     assert_eq!((field(1, "value"), field(1, "usual")), (json!("100000"), json!(["20 to 100"])));
     assert_eq!((field(1, "field"), field(1, "capability")), (json!("parameter"), json!("payments.refund")));
     assert_ne!(field(0, "value"), field(0, "usual")[0]);
+}
+
+#[tokio::test]
+async fn refusal_after_a_denial_offers_no_sensitive_value() {
+    // Given another capability that is offered in place of both, with the same parameter
+    let (broker, agent, ann) = scene().await;
+    let offered = "max_life_s = 600\ninstead = \"payments.credit\"\n";
+    let declared = REFUNDS.replace("max_life_s = 600\n", offered);
+    let declared = declared.replace("capabilities = [", "capabilities = [\"payments.credit\", ");
+    let credit = "[[capability]]\nname = \"payments.credit\"\naccess = \"write\"\ndelivery = \"mint\"\n\
+                  audience = \"https://payments.example.com\"\nmax_life_s = 600\n[capability.parameters]\n\
+                  amount = { type = \"integer\" }\naccount = { type = \"text\", sensitive = true }\n";
+    let status = policy("status", BY_SECOND, "payments.status");
+    applied(&broker, &format!("{credit}{declared}{status}")).await;
+    // When a request with a sensitive value was denied, then the refusal of its token offers nothing
+    let id = needed(&agent, &refund(100)).await;
+    assert_eq!(ann.deny(&id).await.status, 200);
+    let denied = ask(&agent, &refund(100), &[("approval", &id)]).await;
+    refused(&denied, 400, "approval_denied");
+    assert_eq!(denied.json()["instead"], Value::Null);
+    assert!(!denied.text().contains("CNRY"), "{}", denied.text());
+    // The twin: without a sensitive value it offers the other capability
+    let details = json!([detail("payments.status", &json!({ "payment": "p-1" }))]);
+    let asked = agent.ask(&form(&details, &[])).await.json();
+    let id = asked["approval_id"].as_str().unwrap();
+    assert_eq!(ann.deny(id).await.status, 200);
+    let denied = agent.ask(&form(&details, &[("approval", id)])).await;
+    refused(&denied, 400, "approval_denied");
+    assert_eq!(denied.json()["instead"]["scope"], "payments.credit", "{}", denied.text());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use super::{BY_SECOND, policy};
 use crate::approval_keys::commands::{WORDS, accepted, typed};
 use crate::interop::python_path;
 use crate::parameters::{ACCOUNT, REFUNDS};
+use crate::support::broker::DECLARATIONS;
 use crate::support::process::{KEYWARD, Process};
 use crate::support::waiting::wait_until;
 
@@ -127,10 +128,26 @@ fn failed_command_names_the_approval_and_its_decision() {
     assert_eq!(serde_json::from_slice::<Value>(&shown).unwrap()["state"], "pending");
     process.good_as("p", &["request", "withdraw", &code.to_lowercase()], b"");
     assert!(requests(&process).is_empty());
+    let ended = process.run_as("p", &["token", "reports.publish", "--approval", id], b"");
+    assert!(said(&ended).contains("request the token without `--approval`"), "{}", said(&ended));
     let all = process.good_as("p", &["request", "list", "--all"], b"");
     assert!(String::from_utf8_lossy(&all).contains("withdrawn"), "{}", String::from_utf8_lossy(&all));
     let unknown = process.run_as("p", &["request", "show", "BBBB-BBBB"], b"");
     assert!(said(&unknown).contains("approval_unknown"), "{}", said(&unknown));
+}
+
+#[test]
+fn capabilities_that_a_request_or_a_token_does_not_have_are_named() {
+    let process = set_up();
+    let ask = ["request", "reports.publish", "no.such", "--reason", "x"];
+    let asked = process.run_as("p", &ask, b"");
+    assert!(asked.status.success(), "{}", said(&asked));
+    assert!(said(&asked).contains("note: the request is without `no.such`"), "{}", said(&asked));
+    let token = process.run_as("p", &["token", "reports.read", "no.such"], b"");
+    assert!(said(&token).contains("note: `no.such` is left out"), "{}", said(&token));
+    let mut refused = run(&process, &["--capability", "no.such", "--request-approval", "x"], "echo started");
+    assert!(refused.message("why:").contains("without `no.such` (no role of this agent holds it"));
+    assert_eq!(refused.exit(), Some(5));
 }
 
 #[test]
@@ -252,6 +269,13 @@ fn wait_for_an_answer_survives_a_restart_of_the_broker() {
     let mut waiting = asking(&process, "three", "--wait=1s");
     waiting.message("error: approval_pending");
     assert_eq!(waiting.exit(), Some(5));
+    // And programs read the approval and its decision
+    let asked = ["request", "reports.publish", "--reason", "four", "--wait=1s", "-o", "json"];
+    let late = failure(&process.run_as("p", &asked, b""));
+    let id = late["approval_id"].as_str().unwrap();
+    assert_eq!(late["code"], "approval_pending");
+    assert_eq!(late["approval_uri"], json!(format!("/v1/approvals/{id}")));
+    assert!(late["decision_id"].as_str().unwrap().starts_with("dec_"), "{late}");
 }
 
 #[test]
@@ -281,6 +305,12 @@ fn passphrase_is_not_asked_for_an_approval_that_would_not_count() {
 #[test]
 fn python_client_asks_for_approvals_and_uses_them() {
     let mut process = set_up();
+    // The refusal of `reports.publish` offers `reports.read`
+    let file = process.path("offer.toml");
+    let publish = "name = \"reports.publish\"\n";
+    fs::write(&file, DECLARATIONS.replace(publish, &format!("{publish}instead = \"reports.read\"\n")))
+        .unwrap();
+    process.good(&["apply", "-f", &file.display().to_string(), "--widen"], b"");
     let mut command = Command::new(python_path());
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     command.arg(root.join("tests/it/support/python/approvals_client.py"));
@@ -298,6 +328,10 @@ fn python_client_asks_for_approvals_and_uses_them() {
     // One call asks, waits and gives the token
     assert_eq!(client.line(), "asking");
     approve(&process, &first_request(&process));
+    // And tells a denial with its reason
+    assert_eq!(client.line(), "asking");
+    let id = first_request(&process);
+    process.good_as("alice", &["approval", "deny", &id, "--reason", "frozen", "--tell-agent"], b"");
     assert_eq!(client.line(), "ok: approvals", "{:?}", client.rest());
     assert_eq!(client.exit(), Some(0));
 }

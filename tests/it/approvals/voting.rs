@@ -1,5 +1,6 @@
 //! Who can approve, and how votes end a request.
 
+use keyward::wire::ApprovalKeyAcceptance;
 use serde_json::json;
 
 use super::*;
@@ -319,4 +320,34 @@ async fn an_approver_whose_vote_no_longer_counts_votes_again() {
     refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approver_ineligible");
     ann.approves(&id).await;
     assert_eq!(ask_with(&agent, "reports.publish", &id).await.status, 200);
+}
+
+#[tokio::test]
+async fn vote_by_a_key_that_its_introducer_accepted_is_refused() {
+    // Given an admin that invited ann and accepted its key, before a second operator was demanded
+    let mut broker = broker_with(&policy("second", BY_SECOND, "reports.publish")).await;
+    let id = needed(&super::agent(&broker, "a").await, "reports.publish").await;
+    let own = accepted_key(&broker, "admin", &broker.operator()).await;
+    let body = json!({ "role": "approver", "owner": null, "person": "ann@corp.example" });
+    let caller = join(&broker, "ann", &body).await.caller;
+    let (pem, request) = new_key_and_request().unwrap();
+    let proposed = caller.post_json("/v1/approval-key", &json!({ "csr": base64url(&request) })).await.json();
+    let fingerprint = proposed["keys"][0]["fingerprint"].as_str().unwrap();
+    let name = "ann".parse().unwrap();
+    let signed = ApprovalKeyAcceptance::new(&name, "ann@corp.example", fingerprint).canonical().unwrap();
+    let body = json!({ "fingerprint": fingerprint, "signature": base64url(&own.sign(&signed).unwrap()) });
+    let accepted = broker.operator().post_json("/v1/operators/ann/approval-key/accept", &body).await;
+    assert_eq!(accepted.status, 200, "{}", accepted.text());
+    broker.config.policies.widening_second_operator = true;
+    broker.restart().await;
+    let caller = Caller { address: broker.admins(), ..caller };
+    let key = keyward::pki::signing_key(&pem).unwrap();
+    // Then its vote does not count, and ann is told so before it signs
+    let ann = Approver { caller, key };
+    let shown = ann.caller.get(&format!("/v1/approvals/{id}")).await.json();
+    assert_eq!(shown["refused_vote"], "approval_key_of_introducer");
+    refused(&ann.approve(&id).await, 403, "approval_key_of_introducer");
+    // When the host accepted another key, then the vote counts
+    let key = accepted_key(&broker, "ann", &ann.caller).await;
+    Approver { key, ..ann }.approves(&id).await;
 }

@@ -29,7 +29,10 @@ fn the_demo_plays_to_its_end_and_leaves_nothing_behind() {
 fn dev_gives_a_broker_whose_printed_commands_work_and_takes_it_away_again() {
     let dir = tempfile::tempdir().unwrap();
     let seed = dir.path().join("seed.toml");
-    std::fs::write(&seed, "[[role]]\nname = \"seeded\"\ncapabilities = [\"reports.read\"]\n").unwrap();
+    // The second role belongs to an agent that exists, so the seed widens what this agent may do.
+    let roles = "[[role]]\nname = \"seeded\"\ncapabilities = [\"reports.read\"]\n\
+                 [[role]]\nname = \"repo-reader\"\ncapabilities = [\"github.repo.read\", \"reports.read\"]\n";
+    std::fs::write(&seed, roles).unwrap();
     let (mut dev, lines) = started(&["dev", "--seed", seed.to_str().unwrap()], dir.path());
     let told: Vec<String> = lines.map(Result::unwrap).take_while(|line| line != "ready").collect();
     let script: Vec<&str> = told.iter().filter_map(|line| line.strip_prefix("  ")).collect();

@@ -100,8 +100,36 @@ fn a_plan_of_an_export_shows_no_change() {
     assert_eq!(nonsense.status.code(), Some(2));
 }
 
+const STORED: &[u8] = b"stored-value";
+
 async fn export(by: &Caller) -> Reply {
     by.post_json("/v1/export", &json!({})).await
+}
+
+#[tokio::test]
+async fn auditors_and_security_operators_read_texts_of_upstreams() {
+    // Given an upstream with literal texts, and stored values of secrets
+    let broker = TestBroker::declared().await;
+    let operator = broker.operator();
+    for secret in ["orders-db/app", "orders-db/admin", "billing/key"] {
+        let path = format!("/v1/secrets/{secret}");
+        let stored = operator.put(&path, "application/octet-stream", STORED).await;
+        assert!([200, 201].contains(&stored.status), "{}", stored.text());
+    }
+    let applied = broker.apply(RICH).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    // Then these roles read the URL, header, body and SQL, and no stored value
+    for role in ["auditor", "security"] {
+        let exported = export(&join(&broker, role, &standing(role, None)).await.caller).await;
+        assert_eq!(exported.status, 200, "{}", exported.text());
+        let text = exported.json()["text"].as_str().unwrap().to_owned();
+        for part in ["http://127.0.0.1:9/key", "x-team", "{{value}}", "TO {login}"] {
+            assert!(text.contains(part), "{role} {part}: {text}");
+        }
+        assert!(!text.contains("stored-value"), "{text}");
+    }
+    let approver = join(&broker, "ann", &standing("approver", None)).await.caller;
+    refused(&export(&approver).await, 403, "operator_role_insufficient");
 }
 
 #[tokio::test]

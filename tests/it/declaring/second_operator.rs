@@ -4,7 +4,9 @@ use keyward::base::Timestamp;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PLAN_APPROVAL_S;
 use keyward::crypto::EcdsaKey;
-use keyward::wire::PlanBallot;
+use keyward::evidence::{Signatures, verify};
+use keyward::ledger::NoteVerifier;
+use keyward::wire::{PlanBallot, SensitivityBallot};
 use serde_json::{Value, json};
 
 use crate::approvals::accepted_key;
@@ -107,6 +109,13 @@ async fn wider_plan_is_applied_with_the_approval_of_a_second_operator() {
         (&approved["person"], &approved["digest"], &approved["signature"]),
         (&json!("bob@corp.example"), &approval["digest"], &approval["signature"])
     );
+    // And it has the key of bob, and names the entry that accepted the key
+    let accepted = scene.broker.entries("approval-key.accepted").await.pop().unwrap();
+    assert_eq!(approved["public_key"], base64url(&scene.key.public_der().unwrap()));
+    assert_eq!(
+        (&approved["key_seq"], &approved["approval_key"], &approved["public_key"]),
+        (&accepted["seq"], &accepted["event"]["key"], &accepted["event"]["public_key"])
+    );
     // And it is an entry about bob, too
     let of_bob =
         scene.broker.operator().get("/v1/ledger/entries?operator=bob&kind=declarations.applied").await;
@@ -114,6 +123,32 @@ async fn wider_plan_is_applied_with_the_approval_of_a_second_operator() {
     // And the approval counts once: after the change was taken back, it does not count again
     assert_eq!(scene.apply(NARROW, None).await.status, 200, "less access needs no approval");
     refused(&scene.apply(&wider(), Some(&approval)).await, 409, "plan_approval_outdated");
+}
+
+#[tokio::test]
+async fn history_of_a_policy_names_the_second_operator() {
+    let scene = Scene::start().await;
+    // Given a policy that denies a capability of the agent
+    let policy = |capability: &str| {
+        format!(
+            "[[policy]]\nname = \"p\"\nrule = '''\nforbid (principal, action == Keyward::Action::\"token\", resource == \
+             Keyward::Capability::\"{capability}\");\n'''\n"
+        )
+    };
+    let denied = scene.apply(&policy("github.repo.read"), None).await;
+    assert_eq!(denied.status, 200, "{}", denied.text());
+    // When another rule gives the capability back, with the approval of bob
+    let wider = policy("reports.publish");
+    refused(&scene.apply(&wider, None).await, 409, "widening_needs_second_operator");
+    let approval = scene.approved(&wider).await;
+    assert_eq!(scene.apply(&wider, Some(&approval)).await.status, 200);
+    // Then the history of the policy, and that of all policies, have both operators of this application
+    for (path, items) in [("/v1/policies/p/versions", "versions"), ("/v1/policy-sets", "sets")] {
+        let found = scene.broker.operator().get(path).await.json();
+        let by = |at: usize| (found[items][at]["by"].clone(), found[items][at]["approved_by"].clone());
+        assert_eq!(by(0), (json!("admin"), json!("bob")), "{found}");
+        assert_eq!(by(1), (json!("admin"), json!(null)), "{found}");
+    }
 }
 
 #[tokio::test]
@@ -245,4 +280,95 @@ async fn operator_of_unknown_person_applies_no_wider_plan() {
     assert_eq!(change(&scene.bob, "admin", &profile(Some("root@corp.example"))).await.status, 200);
     assert_eq!(change(&scene.broker.operator(), "bob", &profile(None)).await.status, 200);
     refused(&scene.apply(&wider(), Some(&approval)).await, 403, "approval_key_missing");
+}
+
+/// The approval by `bob` with `key` of the sensitivity `ordinary` of the secret `name`, which the entry `since` classified.
+fn lower_sensitivity(key: &EcdsaKey, name: &str, since: u64, expires_at: &str) -> Value {
+    let (operator, secret) = ("bob".parse().unwrap(), name.parse().unwrap());
+    let to = "ordinary".parse().unwrap();
+    let signed = SensitivityBallot::approve(&operator, &secret, to, since, expires_at).canonical().unwrap();
+    json!({
+        "type": SensitivityBallot::KIND, "operator": "bob", "secret": name, "sensitivity": "ordinary",
+        "classified_seq": since, "expires_at": expires_at, "signature": base64url(&key.sign(&signed).unwrap()),
+    })
+}
+
+#[tokio::test]
+async fn lower_sensitivity_needs_the_approval_of_a_second_operator() {
+    // Given a secret of the sensitivity `high` that a capability delivers
+    let scene = Scene::start().await;
+    let by = scene.broker.operator();
+    let stored = by.put("/v1/secrets/github/app", "application/octet-stream", b"value").await;
+    assert!([200, 201].contains(&stored.status), "{}", stored.text());
+    let route = "/v1/secret-sensitivity/github/app";
+    let raise = async || {
+        assert_eq!(by.post_json(route, &json!({ "sensitivity": "high" })).await.status, 200);
+        by.get("/v1/secrets/github/app").await.json()["classified_seq"].as_u64().unwrap()
+    };
+    let lower = async |approval: Option<&Value>| {
+        let mut body = json!({ "sensitivity": "ordinary", "widen": true });
+        approval.into_iter().for_each(|approval| body["approval"] = approval.clone());
+        by.post_json(route, &body).await
+    };
+    let (since, noon) = (raise().await, "2027-01-15T12:00:00.000Z");
+    // When one operator lowers it, then it is refused, also with an approval that does not count
+    let refusal = lower(None).await;
+    refused(&refusal, 409, "widening_needs_second_operator");
+    assert!(refusal.text().contains("--approve --out"), "{}", refusal.text());
+    let approval = lower_sensitivity(&scene.key, "github/app", since, noon);
+    let mut later = approval.clone();
+    later["expires_at"] = json!("2027-01-15T13:00:00.000Z");
+    refused(&lower(Some(&later)).await, 403, "approval_signature_invalid");
+    let long = lower_sensitivity(&scene.key, "github/app", since, "2027-01-17T12:00:00.000Z");
+    refused(&lower(Some(&long)).await, 403, "plan_approval_expired");
+    let ended = lower_sensitivity(&scene.key, "github/app", since, "2027-01-15T08:00:00.000Z");
+    refused(&lower(Some(&ended)).await, 403, "plan_approval_expired");
+    let earlier = lower_sensitivity(&scene.key, "github/app", since - 1, noon);
+    refused(&lower(Some(&earlier)).await, 409, "plan_approval_outdated");
+    let mut other = approval.clone();
+    other["secret"] = json!("github/other");
+    refused(&lower(Some(&other)).await, 409, "plan_approval_outdated");
+    let mut malformed = approval.clone();
+    malformed["type"] = json!("x");
+    refused(&lower(Some(&malformed)).await, 400, "plan_approval_malformed");
+    assert_eq!(by.get("/v1/secrets/github/app").await.json()["sensitivity"], "high");
+    // When another person has approved it, then it is lowered, and the entry has both
+    let done = lower(Some(&approval)).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    let event = scene.broker.entries("secret.sensitivity-lowered").await.last().unwrap()["event"].clone();
+    assert_eq!((&event["operator"], &event["approved"]["operator"]), (&json!("admin"), &json!("bob")));
+    assert_eq!(event["approved"]["person"], "bob@corp.example");
+    // And a third party verifies it with a bundle
+    let agent = scene.broker.agent("a", &[]).await;
+    let key = agent.caller.get("/v1/checkpoint/key").await.text();
+    let made = by.post_json("/v1/evidence", &json!({ "kind": "operator", "name": "bob" })).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let verified = verify(&made.body, &NoteVerifier::parse(key.trim()).unwrap()).unwrap();
+    assert_eq!(verified.signatures, Signatures { verified: 1, without_key: 0 });
+    let (accepts, said) = crate::approvals::by_python(&made.body, key.trim());
+    assert!(accepts && said.contains("verified approvals by operators: 1"), "{said}");
+    // And the approval counts once
+    raise().await;
+    refused(&lower(Some(&approval)).await, 409, "plan_approval_outdated");
+}
+
+#[tokio::test]
+async fn lower_sensitivity_of_an_undelivered_secret_needs_the_approval_too() {
+    // Given a secret that was stored with the sensitivity `high`, and that no capability delivers
+    let scene = Scene::start().await;
+    let by = scene.broker.operator();
+    let headers = [("content-type", "application/octet-stream"), ("keyward-sensitivity", "high")];
+    assert_eq!(by.send("PUT", "/v1/secrets/spare", &headers, b"value").await.status, 201);
+    let shown = by.get("/v1/secrets/spare").await.json();
+    assert_eq!(shown["sensitivity"], "high");
+    // When one operator lowers it, then it is refused: a capability that comes later would deliver it
+    let route = "/v1/secret-sensitivity/spare";
+    let mut body = json!({ "sensitivity": "ordinary" });
+    refused(&by.post_json(route, &body).await, 409, "widening_needs_second_operator");
+    // And the entry of the value is the one that an approval names
+    let since = shown["classified_seq"].as_u64().unwrap();
+    body["approval"] = lower_sensitivity(&scene.key, "spare", since, "2027-01-15T12:00:00.000Z");
+    let lowered = by.post_json(route, &body).await;
+    assert_eq!(lowered.status, 200, "{}", lowered.text());
+    assert_eq!(by.get("/v1/secrets/spare").await.json()["sensitivity"], "ordinary");
 }

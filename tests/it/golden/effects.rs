@@ -78,6 +78,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("operators.approval-key.propose", approval_keys(propose)),
         ("operators.approval-key.accept", approval_keys(accept)),
         ("operators.approval-key.remove", approval_keys(operators::ApprovalKeyChange::Remove)),
+        ("operators.record-namer", Effect::Operators(namer())),
         ("operators.remove", Effect::Operators(operators::Effect::Remove("alice".parse().unwrap()))),
         ("registry.reserve.agent", Effect::Registry(agent)),
         ("registry.reserve.operator", Effect::Registry(operator)),
@@ -92,6 +93,11 @@ fn samples() -> BTreeMap<&'static str, Effect> {
     ]);
     samples.extend(approvals.map(|(name, effect)| (name, Effect::Approval(effect))));
     samples
+}
+
+fn namer() -> operators::Effect {
+    let by = OperatorId::from_bytes(*b"operator-4711-ab");
+    operators::Effect::RecordNamer { operator: "alice".parse().unwrap(), by }
 }
 
 fn parametrise() -> registry::Effect {

@@ -1,14 +1,16 @@
 //! The page about approvals.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use keyward::config::Config;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{blocks, fenced, run_as, said, shell};
 use crate::approval_keys::commands::{PROMPT, WORDS, persons, typed};
 use crate::interop::python_path;
+use crate::panel::node_home;
 use crate::support::process::Process;
 use crate::support::waiting::wait_until;
 
@@ -88,13 +90,14 @@ fn production_write_is_approved_and_used_once_by_the_page() {
     // And the agent sees the request
     assert!(run("deploy-bot", &blocks[10].replace(&of_page, &id)).contains("used"));
     programs_use_approvals_by_the_page(&process, &blocks[11..], &fenced(page, "python")[0]);
+    stock_clients_use_approvals_by_the_page(&process, &fenced(page, "python")[1], &fenced(page, "js")[0]);
 }
 
 /// The section for programs: `keyward run`, `keyward.py`, and curl.
 fn programs_use_approvals_by_the_page(process: &Process, blocks: &[String], python: &str) {
     let [by_run, token, wait] = blocks else { panic!("{blocks:?}") };
     let run = |block: &str| run_as(process, "deploy-bot", block, &[]);
-    assert_eq!(approved_meanwhile(process, "release 8", || run(by_run)).lines().next(), Some("ey"));
+    assert_eq!(approved_meanwhile(process, &json!("release 8"), || run(by_run)).lines().next(), Some("ey"));
     fs::write(process.path("program.py"), python).unwrap();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
     let program = format!(
@@ -102,7 +105,7 @@ fn programs_use_approvals_by_the_page(process: &Process, blocks: &[String], pyth
         examples.display(),
         python_path().display()
     );
-    assert_eq!(approved_meanwhile(process, "release 9", || run(&program)), "Bearer ey\n");
+    assert_eq!(approved_meanwhile(process, &json!("release 9"), || run(&program)), "Bearer ey\n");
     let refused: Value = serde_json::from_str(&run(token)).unwrap();
     assert_eq!(refused["code"], "approval_required", "{refused}");
     let id = refused["approval_id"].as_str().unwrap();
@@ -111,12 +114,25 @@ fn programs_use_approvals_by_the_page(process: &Process, blocks: &[String], pyth
     assert_eq!((&answer["state"], &answer["approval"]), (&"denied".into(), &id.into()));
 }
 
+/// The programs with Authlib and openid-client.
+fn stock_clients_use_approvals_by_the_page(process: &Process, python: &str, js: &str) {
+    fs::write(process.path("device.py"), python).unwrap();
+    fs::write(process.path("device.mjs"), js).unwrap();
+    symlink(node_home().join("node_modules"), process.path("node_modules")).unwrap();
+    for program in [format!("{} device.py", python_path().display()), "node device.mjs".to_owned()] {
+        let act = || run_as(process, "deploy-bot", &program, &[]);
+        let told = approved_meanwhile(process, &Value::Null, act);
+        assert!(told.contains("keyward approval show ") && told.trim().ends_with("\nweb.deploy"), "{told}");
+    }
+}
+
 /// What `act` returns, whose request with this reason alice approves meanwhile.
-fn approved_meanwhile(process: &Process, reason: &str, act: impl FnOnce() -> String + Send) -> String {
+fn approved_meanwhile(process: &Process, reason: &Value, act: impl FnOnce() -> String + Send) -> String {
     let pending = || {
         let listed = process.good_as("alice", &["approval", "list", "-o", "json"], b"");
         let listed: Value = serde_json::from_slice(&listed).unwrap();
-        let found = listed["items"].as_array().unwrap().iter().find(|one| one["request"]["reason"] == reason);
+        let is_meant = |one: &&Value| one["state"] == "pending" && one["request"]["reason"] == *reason;
+        let found = listed["items"].as_array().unwrap().iter().find(is_meant);
         found.map(|one| one["approval"].as_str().unwrap().to_owned())
     };
     std::thread::scope(|scope| {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::ends_in_memory::metrics_of;
 use crate::panel::set_up;
+use crate::pending_orders::{answer, hang_with, renew_of, request_at};
 use crate::sealing::entries;
 use crate::support::process::Process;
 use crate::support::waiting::wait_until;
@@ -126,6 +127,35 @@ fn a_contained_instance_cannot_enrol_again_while_the_disk_hangs() {
     assert_eq!(accepted(), 0);
 }
 
+/// The first use of a renewal replaces the contained certificate by an entry that the disk takes before the containment.
+#[test]
+fn a_certificate_replaced_before_its_containment_ends_its_instance() {
+    // Given a renewed certificate, and a disk that hangs with the entry of its first use
+    let process = on_a_failing_disk(set_up());
+    let shown = process.json(&["agent", "show", "p"]);
+    let serial = shown["instances"][0]["serial"].as_str().unwrap();
+    renew_of(&process, "home-p/agent");
+    let whoami = || request_at(&process, "home-p/agent", "new", "/v1/whoami", &[]);
+    let first_use = hang_with(&process, whoami());
+    // When the first certificate is contained in memory, and the disk answers
+    assert_eq!(contain(&process, &format!("certificate/{serial}")).0, Some(12));
+    answer(&process, first_use);
+    wait_until(|| metrics_of(&process, "keyward_revocations_unrecorded 0"));
+    // Then the ledger has the containment after the entry that replaced the certificate
+    let told = entries(&process, &["certificate.promoted", "incident.contained"]);
+    let kinds: Vec<_> = told.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["certificate.promoted", "incident.contained"]);
+    // And the renewal is refused, also after the lift
+    let is_accepted = || {
+        let answered = whoami().output().unwrap().stdout;
+        serde_json::from_slice::<Value>(&answered).is_ok_and(|answer| answer["instance"].is_string())
+    };
+    assert!(!is_accepted());
+    let incident = told[1]["event"]["incident"].as_str().unwrap();
+    process.good(&["lift", incident, "--reason", "over"], b"");
+    assert!(!is_accepted(), "it was revoked");
+}
+
 #[test]
 fn everything_can_be_contained_in_memory_and_an_operator_still_acts() {
     // Given a broker whose disk hangs
@@ -208,7 +238,7 @@ fn json_of_a_containment_has_its_effects_and_views_name_the_incident() {
     }
     // And a text that is no id of an incident is refused with the verb that lists them
     let refused = process.run_as("operator", &["lift", "inc_x", "--reason", "over"], b"");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("`keyward incident list`"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(" incident list`"), "{refused:?}");
 }
 
 #[test]

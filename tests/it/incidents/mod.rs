@@ -1,5 +1,6 @@
 //! Incidents: containment with one request, and its lift; the freeze of the broker.
 
+mod broken_off;
 mod certificates;
 mod disk;
 mod effects;

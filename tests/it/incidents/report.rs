@@ -51,6 +51,9 @@ async fn a_report_says_what_an_agent_reached_and_what_is_unusual() {
     assert_eq!(secret["readers"], json!({ "count": 1, "names": ["bot"] }));
     assert_eq!(secret["can_read"], json!({ "count": 2, "names": ["bot", "other"] }));
     assert_eq!((&secret["is_current"], &secret["has_rotation"]), (&json!(true), &json!(false)));
+    // And when this version was stored, and read
+    let times = ["stored_at", "first", "last"].map(|field| secret[field].as_str().unwrap().to_owned());
+    assert!(times[0] < times[1] && times[1] == times[2], "{times:?}");
     // And its sources, with the one that is new
     assert_eq!(texts(&shown["sources"], "source"), ["127.0.0.1", "127.0.0.9"]);
     assert_eq!(

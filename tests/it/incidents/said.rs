@@ -92,3 +92,30 @@ fn a_filtered_name_is_shown_in_the_row() {
     let rows = said(&process, &["audit", "list", "--capability", "z.read", "--kind", "token.minted"]);
     assert!(rows.contains("z.read, a.read, b.read and 1 more"), "{rows}");
 }
+
+#[test]
+fn a_report_about_a_subject_that_read_nothing_says_so() {
+    let process = served();
+    let line = "agent `a`: no secret was read, no token was issued, no login was issued since ";
+    let before = said(&process, &["incident", "show", "agent/a"]);
+    assert!(before.contains(line), "{before}");
+    process.good_as("a", &["get", "github/app"], b"");
+    let after = said(&process, &["incident", "show", "agent/a"]);
+    assert!(!after.contains("no secret was read") && after.contains("STORED AT"), "{after}");
+}
+
+#[test]
+fn an_empty_input_is_named_before_anything_is_sent() {
+    // Given a broker that does not run, and an input without a text
+    let process = Process::init("warn");
+    for (args, input) in [
+        (&["incident", "value", "-"][..], &b""[..]),
+        (&["incident", "value", "-"], b" \n"),
+        (&["contain", "token/-", "--reason", "leaked"], b""),
+    ] {
+        let refused = process.run_as("operator", args, input);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains("nothing was read"), "{args:?}: {told}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::support::process::{KEYWARD, Process};
 use crate::support::terminal::TypedCommand;
+use crate::support::waiting::wait_until;
 
 const CONTAIN: [&str; 4] = ["contain", "network/127.0.0.0/8", "--reason", "strange queries"];
 
@@ -57,4 +58,40 @@ fn a_person_at_a_terminal_is_asked_before_no_admin_is_left() {
     let (is_done, said) = answer("y");
     assert!(is_done && said.contains("is contained"), "{said}");
     assert_eq!(contained(&process), 1);
+}
+
+#[test]
+fn an_admin_of_an_unknown_address_may_be_locked_out() {
+    // Given a broker that has been restarted, and an admin that has not connected since
+    let mut process = with_security();
+    process.stop();
+    process.spawn();
+    wait_until(|| process.run_as("sam", &["whoami", "--operator"], b"").status.success());
+    let other = ["contain", "network/203.0.113.0/24", "--reason", "strange queries"];
+    let unknown = "last address unknown: `admin`";
+    // When a security operator would contain any network, then the report names the admin
+    let dry = process.good_as("sam", &["contain", "network/203.0.113.0/24", "--dry-run"], b"");
+    let dry = String::from_utf8(dry).unwrap();
+    assert!(dry.contains(unknown) && dry.contains("no unrestricted admin is known"), "{dry}");
+    // And nothing is changed without a confirmation
+    let refused = process.run_as("sam", &other, b"");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    for part in [unknown, "`keyward init --reissue-operator`", "makes the address known", "`--yes`"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(contained(&process), 0);
+    // When the admin has connected, then its address is known, and the containment needs no confirmation
+    process.good(&["whoami", "--operator"], b"");
+    let done = process.good_as("sam", &[&other[..], &["-o", "json"]].concat(), b"");
+    let done: serde_json::Value = serde_json::from_slice(&done).unwrap();
+    assert_eq!((done.get("leaves_no_admin"), done.get("admins_of_unknown_address")), (None, None), "{done}");
+    // And after another restart, a confirmed containment is in force, and its answer names the admin
+    process.stop();
+    process.spawn();
+    wait_until(|| process.run_as("sam", &["whoami", "--operator"], b"").status.success());
+    let forced = [&other[..], &["--yes", "-o", "json"]].concat();
+    let done: serde_json::Value = serde_json::from_slice(&process.good_as("sam", &forced, b"")).unwrap();
+    assert_eq!(done["leaves_no_admin"], true, "{done}");
+    assert_eq!(done["admins_of_unknown_address"]["names"], serde_json::json!(["admin"]), "{done}");
 }

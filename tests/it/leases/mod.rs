@@ -12,6 +12,7 @@ mod many;
 mod overtaken;
 mod owners;
 mod redeclared;
+mod reuse;
 mod staying;
 
 use std::process::Child;

@@ -23,6 +23,8 @@ fn own_access_ends_only_after_a_confirmation() {
         &["contain", "operator/eve", "--reason", "test"],
         &["contain", "eve", "--reason", "test"],
         &["contain", &certificate, "--reason", "test"],
+        &["operator", "role", "eve", "auditor"],
+        &["operator", "role", "eve", "admin", "--owner", "red"],
     ];
     for end in ends {
         let (exit, said) = run(end);
@@ -30,6 +32,11 @@ fn own_access_ends_only_after_a_confirmation() {
         assert!(said.contains("`--yes`"), "{end:?}: {said}");
     }
     process.good_as("eve", &["whoami", "--operator"], b"");
+    // A role that is not lower needs no confirmation; a lower one is given once it is confirmed
+    process.good_as("eve", &["operator", "role", "eve", "admin"], b"");
+    let (exit, said) = run(&["operator", "role", "eve", "auditor", "--yes"]);
+    assert!(exit == Some(0) && said.contains("`keyward operator role eve admin --no-owner`"), "{said}");
+    process.good(&["operator", "role", "eve", "admin"], b"");
     // When it confirms, then the way back is printed
     let (exit, said) = run(&["operator", "suspend", "eve", "--yes"]);
     assert!(exit == Some(0) && said.contains("`keyward operator resume NAME`"), "{said}");

@@ -71,5 +71,28 @@ async fn an_operators_person_is_changed_and_recorded() {
     assert_eq!(admin.put(path, "application/json", profile.as_bytes()).await.status, 200);
     assert_eq!(admin.get("/v1/operators/ann").await.json()["person"], "ann.li@corp.example");
     let entries = broker.entries("operator.profile-changed").await;
-    assert_eq!(entries[0]["event"]["person"], "ann.li@corp.example");
+    let event = &entries[0]["event"];
+    assert_eq!((&event["from"]["person"], &event["person"]), (&json!(ANN), &json!("ann.li@corp.example")));
+}
+
+#[tokio::test]
+async fn change_of_a_role_is_recorded_with_the_role_before() {
+    let broker = TestBroker::declared().await;
+    join(&broker, "ann", &standing("auditor", None)).await;
+    // When an operator gets another role and another scope, and then the scope of before
+    for (role, owner) in [("security", json!("payments")), ("approver", json!(null))] {
+        let body = json!({ "role": role, "owner": owner }).to_string();
+        let path = "/v1/operators/ann/role";
+        let placed = broker.operator().put(path, "application/json", body.as_bytes()).await;
+        assert_eq!(placed.status, 200, "{}", placed.text());
+    }
+    // Then each entry has the role and the scope before, and those from here on
+    let entries = broker.entries("operator.placed").await;
+    let of = |at: usize| {
+        let event = &entries[at]["event"];
+        (event["from"].clone(), event["role"].clone(), event["owner"].clone())
+    };
+    assert_eq!(of(0), (json!({ "role": "auditor" }), json!("security"), json!("payments")));
+    let before = json!({ "role": "security", "owner": "payments" });
+    assert_eq!(of(1), (before, json!("approver"), json!(null)));
 }

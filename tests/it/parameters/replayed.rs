@@ -85,6 +85,7 @@ async fn a_request_is_not_decided_again_if_a_policy_tests_a_sensitive_value() {
     }
     let all = simulated(&broker, &forbid("all", "true")).await;
     assert_eq!((&all["changes"], &all["not_replayed"]), (&json!([]), &json!(2)), "{all}");
+    assert_eq!(all["not_replayed_causes"]["sensitive_parameter"], 2, "{all}");
     // And a present denial by another policy stays one
     applied(&broker, &forbid("all", "true")).await;
     assert_eq!(explained(&broker, &granted).await["now"]["outcome"], "deny");
@@ -155,14 +156,66 @@ async fn an_operator_with_an_owner_sees_no_parameter_of_other_owners() {
 }
 
 #[tokio::test]
-async fn a_request_whose_parameters_did_not_fit_is_explained_by_its_code() {
+async fn a_request_whose_parameters_did_not_fit_is_not_decided_again() {
+    // Given refusals for parameters, and a policy that would match without any
     let (broker, agent) = replayable().await;
-    let reply = ask_refund(&agent, &json!({ "amount": 0, "account": "x" })).await;
-    refused(&reply, 400, "parameter_invalid");
-    let answer = explained(&broker, &reply).await;
+    applied(&broker, &forbid("absent", "!(context.parameters has amount)")).await;
+    let mut refusals = Vec::new();
+    for (parameters, code) in [
+        (json!({ "amount": 0, "account": "x" }), "parameter_invalid"),
+        (json!({ "amount": 1 }), "parameter_missing"),
+        (json!({ "amount": 1, "account": "x", "colour": 1 }), "parameter_unknown"),
+    ] {
+        let reply = ask_refund(&agent, &parameters).await;
+        refused(&reply, 400, code);
+        // When an operator and the agent ask why, then the outcome is unknown, and the recorded reason is named
+        let decision = reply.json()["decision_id"].as_str().unwrap().to_owned();
+        let own = agent.caller.get(&format!("/v1/decisions/{decision}")).await.json();
+        let answer = explained(&broker, &reply).await;
+        for told in [&answer, &own] {
+            assert_eq!((&told["code"], &told["now"]["outcome"]), (&json!(code), &json!("unknown")), "{told}");
+            let reasons = told["now"]["reasons"].to_string();
+            assert!(reasons.contains("are not recorded") && reasons.contains(code), "{reasons}");
+            assert_eq!((told["now"].get("code"), told.get("change")), (None, None), "{told}");
+        }
+        // And the policy on parameters was not tested
+        assert_eq!(answer["capabilities"][0]["policies"][0]["result"], "parameters-not-recorded", "{answer}");
+        refusals.push(reply);
+    }
+    // And a simulation leaves them out, and says why
+    let draft = simulated(&broker, &forbid("high", HIGH)).await;
+    let causes = json!({ "sensitive_parameter": 0, "refused_parameters": 3, "target": 0 });
     assert_eq!(
-        (&answer["code"], &answer["now"]["outcome"]),
-        (&json!("parameter_invalid"), &json!("deny")),
-        "{answer}"
+        (&draft["requests"], &draft["not_replayed"], &draft["not_replayed_causes"]),
+        (&json!(3), &json!(3), &causes),
+        "{draft}"
     );
+    // And a denial that holds for any parameters is one
+    applied(&broker, &forbid("all", "true")).await;
+    for reply in &refusals {
+        assert_eq!(explained(&broker, reply).await["now"]["code"], "policy_denied");
+    }
+}
+
+#[tokio::test]
+async fn an_old_decision_with_parameters_is_explained_by_the_rules_of_then() {
+    // Given a denial by a policy on parameters, which was changed since, as the parameters were
+    let (mut broker, agent) = replayable().await;
+    applied(&broker, &forbid("high", HIGH)).await;
+    let denied = ask_refund(&agent, &json!({ "amount": 101, "account": "x" })).await;
+    refused(&denied, 403, "policy_denied");
+    applied(&broker, &forbid("high", &HIGH.replace("100", "500"))).await;
+    applied(&broker, &REFUNDS.replace("min = 1,", "min = 2,").replace(", sensitive = true", "")).await;
+    // When it is explained, also after a restart, then by the rules of then and by the present ones
+    for _ in 0..2 {
+        let answer = explained(&broker, &denied).await;
+        let result = |by: &Value| by["capabilities"][0]["policies"][0]["result"].clone();
+        assert_eq!(
+            (result(&answer["then"]), result(&answer)),
+            (json!("denies"), json!("condition")),
+            "{answer}"
+        );
+        assert_eq!(answer.get("then_left_out"), None, "{answer}");
+        broker.restart().await;
+    }
 }

@@ -125,6 +125,31 @@ fn cases_are_decided_by_time_source_life_action_and_sensitivity() {
 }
 
 #[test]
+fn a_case_can_expect_the_life_that_the_request_gets() {
+    let inside = "source = \"10.1.2.3\"";
+    for (capability, more, life_s) in [
+        ("web.deploy", format!("{inside}\nexpect = \"allow\"\nexpect_life = \"5m\""), 300),
+        (
+            "web.deploy",
+            format!("{inside}\nlife = \"2h\"\nexpect = \"constrain\"\nexpect_life = \"1h\""),
+            3600,
+        ),
+        ("web.deploy", "expect = \"constrain\"\nexpect_life = \"2m\"".to_owned(), 120),
+        ("db.read", "life = \"1h\"\nexpect = \"constrain\"\nexpect_life = \"2m\"".to_owned(), 120),
+    ] {
+        let result = &run(&declared(), &case("one", capability, &more)).unwrap()[0];
+        assert_eq!(result.life_s, Some(life_s), "{more}: {}", result.why);
+        assert!(result.has_passed(), "{more}");
+        // The twin: another life is a failure
+        let other = case("one", capability, &more.replace("expect_life = \"", "expect_life = \"1"));
+        assert!(!run(&declared(), &other).unwrap()[0].has_passed(), "{other}");
+    }
+    let denied = case("one", "web.deploy", "expect = \"deny\"\nexpect_life = \"5m\"");
+    let faults = run(&declared(), &denied).unwrap_err();
+    assert!(faults[0].contains("`expect_life`: a request with the outcome `deny`"), "{faults:?}");
+}
+
+#[test]
 fn a_case_can_expect_an_approval() {
     let rule =
         "@decision(\"require_approval\") forbid (principal, action == Keyward::Action::\"token\", resource);";
@@ -157,7 +182,7 @@ fn faults_of_cases_have_their_place() {
         (case("one", "web.deploy", ""), "cases.toml:1: missing field `expect`"),
         (case("one", "web.deploy", "expect = \"maybe\""), "`expect`: the outcomes are"),
         (case("one", "web.deploy", "expect = \"allow\"\ntime = \"noon\""), "`time`: write a time"),
-        (case("one", "web.deploy", "expect = \"allow\"\nsource = \"here\""), "`source`: not an IP address"),
+        (case("one", "web.deploy", "expect = \"allow\"\nsource = \"here\""), "`source`: write an IP address"),
         (case("one", "web.deploy", "expect = \"allow\"\naction = \"steal\""), "`action`: the actions are"),
         (case("one", "web.deploy", "expect = \"allow\"\nlife = \"soon\""), "`life`: write a length"),
         (case("one", "web.deplyo", "expect = \"allow\""), "capability `web.deplyo` is not declared"),
@@ -173,6 +198,79 @@ fn faults_of_cases_have_their_place() {
     let wrong = policy("p", "forbid (principal == Keyward::Agent::\"nobody\", action, resource);");
     let faults = run(&wrong, &case("one", "web.deploy", "expect = \"allow\"")).unwrap_err();
     assert!(faults[0].contains("agent `nobody`, which is not declared"), "{faults:?}");
+}
+
+#[test]
+fn lives_and_secrets_of_a_case_that_cannot_be_are_faults() {
+    let web = |more: &str| case("one", "web.deploy", &format!("expect = \"allow\"\n{more}"));
+    let secret = |name: &str| format!("[[secret]]\nname = \"{name}\"\nsensitivity = \"high\"\n");
+    for (cases, says) in [
+        (web("life = \"9s\""), "case `one`: `life`: a token lives at least 10 s"),
+        (web("expect_life = \"0s\""), "case `one`: `expect_life`: a token lives at least 10 s"),
+        (case("one", "db.read", "expect = \"deny\"\nlife = \"59s\""), "a lease lives at least 60 s"),
+        (
+            case("one", "key.read", "expect = \"allow\"\naction = \"read_secret\"\nexpect_life = \"5m\""),
+            "`expect_life`: a request of the action `read_secret` has none",
+        ),
+        // A secret of another name would leave the one that is meant with an ordinary sensitivity
+        (
+            format!("{}{}", secret("deploy/kye"), web("")),
+            "cases.toml:1: no declaration names the secret `deploy/kye`; did you mean `deploy/key`?",
+        ),
+        (format!("{}{}", secret("deploy/key").repeat(2), web("")), "another `[[secret]]` has the same name"),
+    ] {
+        let faults = run(&declared(), &cases).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.contains(says)), "{cases}: {faults:?}");
+    }
+    // The twins: at the limits, and with the name of the secret, the cases are decided
+    for cases in [
+        web("life = \"10s\""),
+        case("one", "db.read", "expect = \"allow\"\nlife = \"60s\""),
+        format!("[[secret]]\nname = \"db/admin\"\n{}", web("")),
+    ] {
+        assert!(run(&declared(), &cases).is_ok(), "{cases}");
+    }
+}
+
+#[test]
+fn standard_input_is_not_read_as_cases_and_as_declarations() {
+    let output = Command::new(KEYWARD).args(["policy", "test", "-", "-f", "-"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("can be read only once"), "{said}");
+}
+
+#[test]
+fn parameters_of_a_case_that_do_not_fit_are_a_fault_of_the_file() {
+    // Given a capability with parameters
+    let parameters = "\n[capability.parameters]\namount = { type = \"integer\", required = true, max = 9 }\n";
+    let declared = DECLARED.replacen(
+        "environment = \"production\"\n\n",
+        &format!("environment = \"production\"{parameters}\n"),
+        1,
+    );
+    let of = |parameters: &str| {
+        run(&declared, &case("one", "web.deploy", &format!("expect = \"deny\"\n{parameters}")))
+    };
+    // When a case that expects a denial gives others, then it does not pass: the file has a mistake
+    for (parameters, says) in [
+        ("", "requires the parameter `amount`"),
+        ("parameters = { amuont = 1 }", "did you mean `amount`?"),
+        ("parameters = { amount = 10 }", "the value of the parameter `amount` is not allowed; give"),
+        ("parameters = { amount = \"1\" }", "the value of the parameter `amount` is not allowed; give"),
+        ("parameters = { amount = 1 }\naction = \"lease\"", "has no action `lease`"),
+    ] {
+        let faults = of(parameters).unwrap_err();
+        assert!(
+            faults[0].starts_with("cases.toml:1: case `one`: ") && faults[0].contains(says),
+            "{faults:?}"
+        );
+    }
+    let leased = case("one", "db.read", "parameters = { amount = 1 }\nexpect = \"allow\"");
+    let faults = run(&declared, &leased).unwrap_err();
+    assert!(faults[0].contains("a request of the action `lease` has none"), "{faults:?}");
+    // The twin: with those that fit, the case is decided
+    let decided = of("parameters = { amount = 9 }").unwrap();
+    assert_eq!(decided[0].outcome, "allow", "{}", decided[0].why);
 }
 
 fn keyward(dir: &std::path::Path, more: &[&str]) -> Output {
@@ -204,6 +302,16 @@ fn a_failed_case_says_what_decided_and_ends_with_11() {
     let said = String::from_utf8_lossy(&failed.stdout);
     assert!(said.contains("failed: by night: expected allow, is deny: policy `no-nights` denies"), "{said}");
     assert!(String::from_utf8_lossy(&failed.stderr).contains("policy_test_failed"), "{failed:?}");
+    // And a failed expectation of a life says the life and the limit
+    let short = "[[case]]\nname = \"long\"\nagent = \"deploy-bot\"\ncapability = \"web.deploy\"\n\
+                 expect = \"constrain\"\nexpect_life = \"5m\"\n";
+    fs::write(dir.path().join("cases.toml"), format!("{good}{short}")).unwrap();
+    let failed = keyward(dir.path(), &[]);
+    let said = String::from_utf8_lossy(&failed.stdout);
+    let line =
+        "failed: long: expected constrain for 5m, is constrain for 2m: life shortened from 300 s to 120 s by";
+    assert!(said.contains(line) && said.contains("`short-outside`"), "{said}");
+    fs::write(dir.path().join("cases.toml"), format!("{good}{bad}")).unwrap();
     let sent = keyward(dir.path(), &["-o", "json"]);
     let output: Value = serde_json::from_slice(&sent.stdout).unwrap();
     assert_eq!((&output["failed"], &output["cases"][1]["passed"]), (&Value::from(1), &Value::from(false)));

@@ -7,6 +7,7 @@ mod explain;
 mod matrix;
 mod past_reads;
 mod remedies;
+mod rollback;
 mod simulate;
 mod versions;
 mod views;

@@ -85,8 +85,10 @@ async fn the_present_declarations_change_no_decision() {
         json!({ "files": [{ "name": "draft.toml", "text": policy("no-nights", NO_NIGHTS) }], "since": "1h" });
     let reply = broker.operator().post_json("/v1/simulations", &body).await;
     assert_eq!(reply.json()["requests"], 0, "{}", reply.text());
-    let malformed = json!({ "files": [{ "name": "draft.toml", "text": "" }], "since": "soon" });
-    assert_eq!(broker.operator().post_json("/v1/simulations", &malformed).await.status, 400);
+    for since in ["soon", "2099-01-01"] {
+        let malformed = json!({ "files": [{ "name": "draft.toml", "text": "" }], "since": since });
+        refused(&broker.operator().post_json("/v1/simulations", &malformed).await, 400, "query_invalid");
+    }
 }
 
 #[tokio::test]

@@ -151,6 +151,28 @@ async fn rollback_of_a_policy_is_checked_and_recorded() {
 }
 
 #[tokio::test]
+async fn rollback_to_the_present_version_changes_nothing() {
+    // Given a policy with two versions
+    let broker = TestBroker::start_at(MORNING, "").await;
+    broker.declare().await;
+    applied(&broker, &policy("p", READS)).await;
+    let files = json!([{ "name": "a.toml", "text": policy("p", WRITES) }]);
+    let wider = broker.operator().post_json("/v1/apply", &json!({ "files": files, "widen": true })).await;
+    assert_eq!(wider.status, 200, "{}", wider.text());
+    // When the present one is brought back, then nothing changes
+    let by = broker.operator();
+    let done = by.post_json("/v1/apply", &rollback(WRITES, &hash(WRITES))).await;
+    assert_eq!((done.status, &done.json()["changes"]), (200, &json!([])), "{}", done.text());
+    assert_eq!(done.json()["applied"], false, "{}", done.text());
+    // And no entry says that it was brought back
+    for entry in broker.entries("declarations.applied").await {
+        assert_eq!(entry["event"]["rollback"], Value::Null, "{entry}");
+    }
+    // The twin: files that change nothing are not another version
+    refused(&by.post_json("/v1/apply", &rollback(WRITES, &hash(READS))).await, 409, "rollback_differs");
+}
+
+#[tokio::test]
 async fn rollback_of_all_policies_brings_the_set_back() {
     // Given a set of a policy and an environment, which were removed
     let broker = TestBroker::start_at(MORNING, "").await;

@@ -54,7 +54,7 @@ pub(crate) struct Impostor {
 
 impl Impostor {
     /// Shows a certificate that `by` signed and the authorities `shown`, and answers each request with what
-    /// `answer` makes of its path and its body.
+    /// `answer` makes of its path and its body. For null, the connection ends without a response.
     pub(crate) fn start(
         by: &Authority,
         shown: &[&Authority],
@@ -98,7 +98,11 @@ impl Impostor {
                 let mut stream = StreamOwned::new(connection, stream.unwrap());
                 let Some((path, body)) = request_of(&mut stream) else { continue };
                 noting.lock().unwrap().push(path.clone());
-                let body = answer(&path, &body).to_string();
+                let body = answer(&path, &body);
+                if body.is_null() {
+                    continue;
+                }
+                let body = body.to_string();
                 let head =
                     format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close");
                 drop(write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()));

@@ -47,7 +47,7 @@ pub(super) fn on_a_stopped_broker(recorder: &mut Recorder) {
     let shares: Vec<&str> =
         dealt["shares"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
     run("slot confirm", &on(&[]), format!("{}\n{}\n", shares[0], shares[2]).as_bytes());
-    run("slot remove", &on_host(&[rekeyed["id"].as_str().unwrap()], &config), b"");
+    run("slot remove", &on_host(&["--yes", rekeyed["id"].as_str().unwrap()], &config), b"");
     let shares = run("slot list", &on(&[]), b"");
     assert!(shares["items"].as_array().unwrap().iter().any(|slot| slot["threshold"] == 2), "{shares}");
     assert_eq!(recorder.refused(&process, "nobody", &["whoami"]), "no_identity");
