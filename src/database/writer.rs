@@ -184,12 +184,12 @@ impl Writer {
         checked
     }
 
-    /// Repeats the checks of the start from time to time: settings and rights can change while the broker runs.
+    /// Repeats the checks of the start from time to time; a new session is checked when it is opened.
     async fn check_if_due(&mut self) -> Result<(), Trouble> {
         if self.checked.elapsed() < CHECK_EVERY {
             return Ok(());
         }
-        let Some(mut session) = self.session.take() else { return Ok(()) };
+        let Some(mut session) = self.session.take().filter(Session::is_usable) else { return Ok(()) };
         let checked = self.check(&mut session, CheckedAt::Running).await;
         self.session = Some(session);
         Ok(checked?)

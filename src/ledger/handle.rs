@@ -247,7 +247,8 @@ impl Ledger {
     pub fn entries_lost(&self) -> impl Future<Output = String> + Send + use<> {
         let mut lost = self.shared.lost();
         async move {
-            match lost.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            let told = lost.wait_for(Option::is_some).await.map(|why| why.clone());
+            match told {
                 Ok(Some(why)) => why,
                 // The ledger has ended without.
                 _ => std::future::pending().await,

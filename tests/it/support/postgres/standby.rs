@@ -47,6 +47,7 @@ impl Postgres {
     pub(crate) fn waits_for(&self, standbys: &str) {
         self.sql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"));
         self.sql("SELECT pg_reload_conf()");
+        wait_until(|| self.sql("SHOW synchronous_standby_names") == standbys);
     }
 
     /// Streams from another primary from here on, under this name.
