@@ -567,7 +567,8 @@ def _error(status, answer, retry_after=None):
     try:
         said = json.loads(answer)
     except ValueError:
-        said = {}
+        said = None
+    said = said if isinstance(said, dict) else {}  # Another program can answer, e.g. a proxy.
     kind = {401: Unauthenticated, 403: Denied, 429: Unavailable, 503: Unavailable}.get(status, KeywardError)
     code = said.get("code", "response_invalid")
     if kind is Unavailable and said.get("retryable") is False:

@@ -4,11 +4,12 @@ usage: verify_evidence.py BUNDLE KEY        (KEY is the line of GET /v1/checkpoi
 
 Needs the package `cryptography`. Checks that the manifest is signed by the key, that every file is the one that it was
 signed for, that every entry is in the ledger of the signed checkpoint (RFC 9162, section 2.1.3.2), that each approval by
-an operator has the signature of the operator's approval key, and, for an agent or operator, that no entry of the range is
+an operator has the signature of the operator's accepted approval key, and, for an agent or operator, that no entry of the range is
 missing. For an incident, it checks this for each of its agents and operators.
 """
 
 import base64
+import bisect
 import hashlib
 import io
 import json
@@ -27,7 +28,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 BYTES_MAX = 64 * 1024 * 1024
 FILES = ("checkpoint-keys.jsonl", "checkpoint.txt", "entries.jsonl", "manifest.txt", "scope.json")
 # Kinds of entries: docs/reference/events.md has their names.
-DECLARATIONS_APPLIED, APPROVAL_KEY_ACCEPTED, EVIDENCE_EXPORTED, APPROVAL_APPROVED = 0x0101, 0x0221, 0x0D01, 0x0F02
+DECLARATIONS_APPLIED, SENSITIVITY_LOWERED, EVIDENCE_EXPORTED, APPROVAL_APPROVED = 0x0101, 0x0308, 0x0D01, 0x0F02
+APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED = 0x0221, 0x0222
 
 
 def check(holds, why):
@@ -133,12 +135,30 @@ def decode(text):
     return raw
 
 
-def signed_by_operator(entry):
+def canonical(value):
+    """The form of RFC 8785 of a value without fractions, whose names of fields are ASCII."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def check_request(event, where):
+    """The signed request is one of the agent and for the capabilities that the entry names: people read the entry."""
+    text = event["canonical_request"]
+    check(sha256(text.encode()).hex() == event["digest"], f"{where} has the digest of another request")
+    request = read_json(text)
+    is_known = canonical(request) == text and request["type"] == "keyward-approval-request-1"
+    check(is_known, f"{where} has a request of another form")
+    agent = request["agent"].removeprefix("spiffe://").partition("/agent/")[2]
+    names = [one["name"] for one in request["capabilities"]]
+    check(agent == event["agent"] and names == event["capabilities"], f"{where} has another request than it names")
+
+
+def signed_by_operator(entry, where):
     """The operator, the signed bytes and the signature's fields of an approval; None for an entry without one."""
     if entry["kind"] == APPROVAL_APPROVED:
         event = read_json(entry["event"])
+        check(("canonical_request" in event) == ("public_key" in event), f"{where} has only a part of its fields")
         if "canonical_request" in event:
-            check(sha256(event["canonical_request"].encode()).hex() == event["digest"], "the digest is of another request")
+            check_request(event, where)
         signed = {"approval": event["approval"], "digest": event["digest"], "rules": event["rules_hash"],
                   "type": "keyward-approval-vote-1"}
         by, fields = event["by"], event
@@ -146,32 +166,47 @@ def signed_by_operator(entry):
         fields = event["approved"]
         by = fields["operator"]
         signed = {"digest": fields["digest"], "operator": by, "type": "keyward-plan-approval-1"}
+    elif entry["kind"] == SENSITIVITY_LOWERED and "approved" in (event := read_json(entry["event"])):
+        fields = event["approved"]
+        by = fields["operator"]
+        signed = {"classified_seq": str(fields["classified_seq"]), "expires_at": fields["expires_at"], "operator": by,
+                  "secret": event["secret"], "sensitivity": event["to"], "type": "keyward-sensitivity-approval-1"}
     else:
         return None
-    # The form of RFC 8785: the texts are ids, names and hashes of ASCII characters, which need no escapes.
-    text = json.dumps({**signed, "verdict": "approve"}, sort_keys=True, separators=(",", ":"))
-    return by, text.encode(), fields
+    return by, canonical({**signed, "verdict": "approve"}).encode(), fields
+
+
+def key_changes(entries):
+    """The changes of approval keys in the bundle, by operator: entries with the accepted key, or None after a removal."""
+    changes = {}
+    for entry in entries:
+        if entry["kind"] in (APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED):
+            event = read_json(entry["event"])
+            key = event["key"] if entry["kind"] == APPROVAL_KEY_ACCEPTED else None
+            changes.setdefault(event["operator"], []).append((entry["seq"], key))
+    return changes
 
 
 def check_signatures(entries):
     """Each approval by an operator has a signature by the operator's approval key; also counts those without the key."""
-    by_seq, verified, without_key = {entry["seq"]: entry for entry in entries}, 0, 0
+    changes, verified, without_key = key_changes(entries), 0, 0
     for entry in entries:
-        found = signed_by_operator(entry)
+        where = f"the approval in entry {entry['seq']}"
+        found = signed_by_operator(entry, where)
         if found is None:
             continue
         by, signed, fields = found
-        if "public_key" not in fields or "key_seq" not in fields:
+        check(("public_key" in fields) == ("key_seq" in fields), f"{where} has only a part of its fields")
+        if "public_key" not in fields:
             without_key += 1  # an entry of an earlier version
             continue
-        where = f"the approval in entry {entry['seq']}"
         public = decode(fields["public_key"])
         check(sha256(public).hex() == fields["approval_key"], f"{where} names another key than it has")
-        if fields["key_seq"] in by_seq:
-            accepted = by_seq[fields["key_seq"]]
-            event = read_json(accepted["event"]) if accepted["kind"] == APPROVAL_KEY_ACCEPTED else {}
-            is_it = event.get("operator") == by and event.get("key") == fields["approval_key"]
-            check(is_it, f"{where} names an entry that did not accept its key")
+        own = changes.get(by, [])
+        # The last change before the approval: entries are in order.
+        before = bisect.bisect_left(own, entry["seq"], key=lambda one: one[0])
+        is_it = before > 0 and own[before - 1] == (fields["key_seq"], fields["approval_key"])
+        check(is_it, f"{where}: the bundle has no entry that accepted its key for the operator, or a later entry ended the key")
         key = load_der_public_key(public)
         check(isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1), f"{where} has another kind of key")
         try:

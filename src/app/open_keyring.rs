@@ -21,8 +21,10 @@ pub(crate) fn slot_key(config: &Config) -> Result<SlotKey, CommandFailure> {
     Ok(key?)
 }
 
-const OUTSIDE_OF_SERVICE: &str = "outside of the service add `--root-key-file FILE`; to start the broker without its unit: `keyward serve --sealed`, \
-     then `keyward unseal --key-file FILE`";
+const OUTSIDE_OF_SERVICE: &str = "outside of the service add `--root-key-file FILE`";
+/// The same for `keyward serve`, which takes no key file.
+const START_OUTSIDE_OF_SERVICE: &str = "start the broker by its unit, e.g. `systemctl start keyward`; without the unit: `keyward serve --sealed`, then \
+     `keyward unseal --key-file FILE`";
 
 /// Whether systemd gave credentials to this process.
 fn has_credentials() -> bool {
@@ -40,6 +42,13 @@ pub(crate) fn attended() -> CommandFailure {
 pub(crate) fn open_keyring(config: &Config) -> Result<Keyring, CommandFailure> {
     let opened = slot_key(config).and_then(|key| open_by(config, &key));
     opened.map_err(|failure| with_other_slots(config, failure))
+}
+
+/// Opens the keyring for `keyward serve`, as [`open_keyring`] does.
+pub(crate) fn open_keyring_at_start(config: &Config) -> Result<Keyring, CommandFailure> {
+    let is_outside = matches!(config.root_key, RootKey::Credential(_)) && !has_credentials();
+    open_keyring(config)
+        .map_err(|failure| if is_outside { failure.mended_by(START_OUTSIDE_OF_SERVICE) } else { failure })
 }
 
 /// With the way out if other slots than those of key files open the keyring, and the key of `[root_key]` does not.

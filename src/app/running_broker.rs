@@ -14,7 +14,7 @@ use super::environment::Environment;
 use super::failures::start_failed;
 use super::listeners::{HostListener, Listeners, caps};
 use super::location::take_order;
-use super::open_keyring::open_keyring;
+use super::open_keyring::open_keyring_at_start;
 use super::public_documents::publish;
 use super::runtimes::Runtimes;
 use super::server_identity::{kept_identity, server_identity};
@@ -92,7 +92,7 @@ pub(super) struct OpenedBroker<'a> {
 impl<'a> StartOptions<'a> {
     /// Opens the broker with the key that `[root_key]` names.
     pub(super) async fn start(self) -> Result<RunningBroker, CommandFailure> {
-        let keyring = open_keyring(self.config)?;
+        let keyring = open_keyring_at_start(self.config)?;
         let listeners = Listeners::bind(self.config, self.environment)?;
         let opened = self.open(keyring).await?;
         opened.open_to_host(&listeners, None).await?;

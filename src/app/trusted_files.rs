@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::data_dir::keyring_path;
 use super::webhook::key_file;
 use crate::base::{code, io_reason};
-use crate::config::{Config, RootKey};
+use crate::config::{Config, DatabaseSettings, RootKey};
 use crate::console::{CommandFailure, own_uid};
 use crate::files::{Closed, FileUser};
 
@@ -122,6 +122,36 @@ impl BrokerUser {
         closed.map_or(Ok(()), |(closed, path)| Err(needed(&closed, path)))
     }
 
+    /// Checks that this user can read the files of the ledger's database: the password and the CA certificates. A missing
+    /// file is no failure here.
+    pub(crate) fn check_database_files(
+        self,
+        config: &Config,
+        database: &DatabaseSettings,
+    ) -> Result<(), CommandFailure> {
+        let user = self.with_group_of(config);
+        let DatabaseSettings { password_file, ca_file, .. } = database;
+        for path in [password_file, ca_file] {
+            if let Some(closed) = user.closed_directory_above(path) {
+                return Err(needed(&closed, path));
+            }
+        }
+        // Nobody else may read it, so that it has to belong to this user.
+        if let Some(closed) = user.closed_file(password_file) {
+            let why = format!("{}, the broker's user, which needs it", closed.why());
+            let fix = own_fix(password_file, self);
+            return Err(CommandFailure::new(code::FILE_ACCESS_DENIED).because(why).mended_by(fix));
+        }
+        user.closed_file(ca_file).map_or(Ok(()), |closed| Err(needed(&closed, ca_file)))
+    }
+
+    /// With the group of the data directory, which is the main group of the broker's user.
+    fn with_group_of(self, config: &Config) -> FileUser {
+        let data_dir = fs::metadata(&config.data_dir);
+        let gid = data_dir.map_or_else(|_| FileUser::of_process().gid, |found| found.gid());
+        FileUser { uid: self.0, gid }
+    }
+
     /// Checks that this user can read `public`, and can pass every directory above `private`, whose own permissions
     /// [`TrustedFile::check`] checks.
     pub(crate) fn check_webhook_files(
@@ -130,9 +160,7 @@ impl BrokerUser {
         public: &Path,
         private: &Path,
     ) -> Result<(), CommandFailure> {
-        let data_dir = fs::metadata(&config.data_dir);
-        let gid = data_dir.map_or_else(|_| FileUser::of_process().gid, |found| found.gid());
-        let user = FileUser { uid: self.0, gid };
+        let user = self.with_group_of(config);
         let closed = user.closed_file(public).map(|closed| (closed, public));
         let closed = closed.or_else(|| user.closed_directory_above(private).map(|closed| (closed, private)));
         closed.map_or(Ok(()), |(closed, path)| Err(needed(&closed, path)))
@@ -177,11 +205,19 @@ fn needed(closed: &Closed, path: &Path) -> CommandFailure {
 /// Read permission of others.
 const OTHERS_READ: u32 = 0o004;
 
-fn unreadable(path: &Path, BrokerUser(user): BrokerUser) -> CommandFailure {
-    let path = path.display();
+fn unreadable(path: &Path, broker: BrokerUser) -> CommandFailure {
+    let (shown, BrokerUser(user)) = (path.display(), broker);
     CommandFailure::new(code::FILE_ACCESS_DENIED)
-        .because(format!("`{path}` belongs to root, and the broker's user (uid {user}) cannot read it"))
-        .mended_by(format!("give it to the broker's user: `chown {user} {path}`"))
+        .because(format!("`{shown}` belongs to root, and the broker's user (uid {user}) cannot read it"))
+        .mended_by(own_fix(path, broker))
+}
+
+/// How the broker's user gets the file at `path`.
+fn own_fix(path: &Path, BrokerUser(user): BrokerUser) -> String {
+    format!(
+        "give it to the broker's user: `chown {user} {}`; a service with `DynamicUser=` keeps such files in its data directory",
+        path.display()
+    )
 }
 
 fn unusable(path: &Path, error: &io::Error) -> CommandFailure {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::fault::DatabaseFault;
 use super::head::HeadRow;
-use super::log_use::HeadState;
+use super::log_use::{Claimant, HeadState};
 use super::reader::{PostgresReader, READ_OF_COMMAND, Reading};
 use super::target::DatabaseTarget;
 use super::worker::Worker;
@@ -14,6 +14,7 @@ pub struct DatabaseEntries {
     reading: Arc<Worker<Reading>>,
     head: StoredHead,
     is_moved: bool,
+    claimed_by: Option<u64>,
 }
 
 impl DatabaseEntries {
@@ -25,9 +26,11 @@ impl DatabaseEntries {
         let reading = Worker::start("ledger-reads", Reading::new(target, READ_OF_COMMAND))
             .map_err(|_| DatabaseFault::Lost)?;
         let head = reading.ask(|runtime, reading| runtime.block_on(head_of(reading)));
-        let HeadRow { ledger, newest, writer, state, .. } = head.unwrap_or(Err(DatabaseFault::Lost))?;
+        let head = head.unwrap_or(Err(DatabaseFault::Lost))?;
+        let claimed_by = head.claimed_by();
+        let HeadRow { ledger, newest, writer, state, .. } = head;
         let head = StoredHead { ledger, seq: newest.seq, node: newest.node, is_closed: writer.is_none() };
-        Ok(Self { reading: Arc::new(reading), head, is_moved: state == HeadState::InFiles })
+        Ok(Self { reading: Arc::new(reading), head, is_moved: state == HeadState::InFiles, claimed_by })
     }
 
     /// The newest entry.
@@ -40,6 +43,12 @@ impl DatabaseEntries {
     #[must_use]
     pub const fn is_moved(&self) -> bool {
         self.is_moved
+    }
+
+    /// Whether the directory of `claimant` may claim the ledger.
+    #[must_use]
+    pub fn may_be_claimed_by(&self, claimant: Claimant) -> bool {
+        claimant.may_claim(self.claimed_by)
     }
 
     /// Reads the entries.

@@ -20,6 +20,7 @@ mod reader;
 mod rows;
 mod schema;
 mod session;
+mod stall;
 mod target;
 mod trouble;
 mod worker;

@@ -8,6 +8,7 @@ use super::head::EntryMark;
 use super::log_use::{Claimant, LogUse};
 use super::reader::{HOLDER, PostgresReader, READ_OF_COMMAND, READ_OF_REQUEST, Reading, entry_of};
 use super::rows::{BatchRows, EntryRow, HELD_BYTES_MAX};
+use super::stall::told;
 use super::target::DatabaseTarget;
 use super::trouble::Trouble;
 use super::worker::Worker;
@@ -144,7 +145,7 @@ impl Log for PostgresLog {
         if !self.is_claimed {
             return Err(LogFailure::Failing(NOT_CLAIMED.to_owned()));
         }
-        let begun = self.writer.ask(|runtime, writer| runtime.block_on(writer.begin()));
+        let begun = self.writer.ask(|runtime, writer| runtime.block_on(told(writer.begin())));
         Ok(begun.unwrap_or_else(gone)?)
     }
 
@@ -155,7 +156,8 @@ impl Log for PostgresLog {
     fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure> {
         let Some(last) = batch.last() else { return Ok(()) };
         let (rows, last) = (BatchRows::of(batch), EntryMark { seq: last.seq, node: last.node() });
-        let committed = self.writer.ask(move |runtime, writer| runtime.block_on(writer.commit(rows, last)));
+        let committed =
+            self.writer.ask(move |runtime, writer| runtime.block_on(told(writer.commit(rows, last))));
         Ok(committed.unwrap_or_else(gone)?)
     }
 
@@ -169,7 +171,7 @@ impl Log for PostgresLog {
         if !self.is_claimed {
             return Ok(Vec::new());
         }
-        let probed = self.writer.ask(|runtime, writer| runtime.block_on(writer.probe()));
+        let probed = self.writer.ask(|runtime, writer| runtime.block_on(told(writer.probe())));
         Ok(probed.unwrap_or_else(gone)?)
     }
 

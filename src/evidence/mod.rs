@@ -25,4 +25,7 @@ pub use record::{EntryPlace, EvidenceRecord};
 pub use scope::{EvidenceScope, EvidenceSubject};
 pub use timeline::{Timeline, TimelineRow};
 pub use verify::{EvidenceError, VerifiedEvidence, VerifiedSubject, claimed_checkpoint, verify};
-pub use votes::{APPROVAL_APPROVED, APPROVAL_KEY_ACCEPTED, DECLARATIONS_APPLIED, Signatures, key_entry_of};
+pub use votes::{
+    APPROVAL_APPROVED, APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED, DECLARATIONS_APPLIED,
+    SENSITIVITY_LOWERED, Signatures, key_entry_of,
+};

@@ -26,7 +26,7 @@ pub struct VerifiedEvidence {
     pub is_complete: bool,
     /// The subjects of an incident.
     pub subjects: Vec<VerifiedSubject>,
-    /// The signatures of operators: votes for requests, and approvals of plans.
+    /// The signatures of operators: votes for requests, and approvals of plans and of lower sensitivities.
     pub signatures: Signatures,
     /// The state of the ledger that the proofs lead to.
     pub checkpoint: Checkpoint,

@@ -19,6 +19,10 @@ const SEARCH: Permission = Permission { owner: 0o100, group: 0o010, others: 0o00
 /// To read a file.
 const READ: Permission = Permission { owner: 0o400, group: 0o040, others: 0o004, letter: 'r' };
 
+/// The directories in which systemd keeps those of services with `DynamicUser=`, closed to all users but root. A service
+/// reaches its own one through a mount.
+const OF_SERVICES: [&str; 4] = ["/var/lib/private", "/var/cache/private", "/var/log/private", "/run/private"];
+
 /// A user of this host with its main group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileUser {
@@ -45,8 +49,15 @@ impl Closed {
         format!("the {what} `{path}` (of uid {owner}, mode {mode:o}) is closed to uid {uid}")
     }
 
-    /// The command that opens it.
+    /// The command that opens it, unless it has to stay closed.
     pub(crate) fn fix(&self) -> String {
+        if OF_SERVICES.iter().any(|one| self.path == Path::new(one)) {
+            return format!(
+                "leave `{}` closed: only systemd makes directories in it, for units with `DynamicUser=` and e.g. \
+                 `StateDirectory=`; let the unit make the directory, or use one elsewhere",
+                self.path.display()
+            );
+        }
         format!("as root: `chmod {} {}`", self.lacks, self.path.display())
     }
 }
@@ -57,12 +68,13 @@ impl FileUser {
         Self { uid: geteuid().as_raw(), gid: getegid().as_raw() }
     }
 
-    /// The first directory above `path`, from the root of the file system down, that this user cannot search.
+    /// The first directory above `path`, from the root of the file system down, that this user cannot search. The
+    /// directory of systemd that [`service_directory_above`] finds does not count.
     pub(crate) fn closed_directory_above(self, path: &Path) -> Option<Closed> {
-        let path =
-            fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+        let (path, of_services) = (resolved(path), service_directory_above(path));
         let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
         above.reverse();
+        above.retain(|directory| of_services != Some(*directory));
         above.into_iter().find_map(|directory| self.lacks(directory, &SEARCH))
     }
 
@@ -90,9 +102,34 @@ impl FileUser {
     }
 }
 
+/// The directory of systemd above `path` that only root can enter, if a service reaches `path` through its own mount:
+/// `path` is in the directory of a service with `DynamicUser=`, which systemd also links beside its own directory.
+pub(crate) fn service_directory_above(path: &Path) -> Option<&'static Path> {
+    let path = resolved(path);
+    OF_SERVICES.into_iter().map(Path::new).find(|private| is_mounted(&path, private))
+}
+
+/// Whether the resolved `path` is in a directory of `private` to which a link beside `private` leads, and only root can enter
+/// `private`.
+fn is_mounted(path: &Path, private: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(private) else { return false };
+    let (Some(name), Some(beside)) = (below.components().next(), private.parent()) else { return false };
+    let link = beside.join(name);
+    let is_link = fs::symlink_metadata(&link).is_ok_and(|found| found.is_symlink());
+    let leads = fs::canonicalize(&link).is_ok_and(|target| target == private.join(name));
+    let is_closed = |found: fs::Metadata| found.uid() == 0 && found.mode() & 0o7777 == 0o700;
+    is_link && leads && fs::metadata(private).is_ok_and(is_closed)
+}
+
+/// `path` without links; a path that cannot be resolved, as an absolute one.
+fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -128,5 +165,37 @@ mod tests {
         set(&outer, 0o000);
         assert!(FileUser { uid: 0, gid: 0 }.closed_directory_above(&file).is_none());
         set(&outer, 0o700);
+    }
+
+    #[test]
+    fn directory_of_a_service_is_reached_through_its_mount() {
+        if !geteuid().is_root() {
+            return;
+        }
+        // Given the layout of systemd for a service with `DynamicUser=`
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        let (private, link) = (root.join("private"), root.join("keyward"));
+        let data = private.join("keyward");
+        fs::create_dir_all(&data).unwrap();
+        let set = |mode| fs::set_permissions(&private, fs::Permissions::from_mode(mode)).unwrap();
+        set(0o700);
+        // Without the link beside it, no service has a mount
+        assert!(!is_mounted(&data, &private));
+        symlink(&data, &link).unwrap();
+        assert!(is_mounted(&data, &private) && is_mounted(&data.join("keyring"), &private));
+        // A directory without a link, one beside it, and another mode are not that layout
+        fs::create_dir(private.join("other")).unwrap();
+        assert!(!is_mounted(&private.join("other"), &private) && !is_mounted(&root, &private));
+        assert!(!is_mounted(&private, &private));
+        set(0o710);
+        assert!(!is_mounted(&data, &private));
+        // And the directories of systemd stay closed in each case
+        let (owner, mode, lacks) = (0, 0o700, "o+x".to_owned());
+        for path in OF_SERVICES.map(PathBuf::from) {
+            let user = FileUser { uid: 62_000, gid: 62_000 };
+            let fix = Closed { path, owner, mode, user, lacks: lacks.clone() }.fix();
+            assert!(fix.contains("closed: only systemd") && !fix.contains("chmod"), "{fix}");
+        }
     }
 }

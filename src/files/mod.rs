@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub(crate) use access::{about, denied_file, give_to_owner_of};
-pub(crate) use closed::{Closed, FileUser};
+pub(crate) use closed::{Closed, FileUser, service_directory_above};
 
 use crate::base::{Clock, SystemClock, Timestamp};
 

@@ -14,7 +14,7 @@ use super::sequencer::{CaughtUp, Sequenced, Sequencer, Waiting};
 use super::shared::LedgerShared;
 use crate::base::Stopwatch;
 use crate::base::limits::{
-    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, CATCH_UP_READS_MAX, LOG_RETRIES_MAX, PROBE_EVERY_S,
+    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, CATCH_UP_READS_MAX, LEDGER_STALLED_MS, LOG_RETRIES_MAX, PROBE_EVERY_S,
 };
 
 /// What the writer is asked.
@@ -108,6 +108,8 @@ impl LedgerWriter {
 
     /// Does what may take as long as the log takes, and lets readers know what came of it.
     fn attempt(&mut self, write: impl FnOnce(&mut Self)) {
+        let was_in_trouble = self.trouble.no_space || self.trouble.failing;
+        let watch = Stopwatch::start();
         self.shared.attempts.begin();
         self.trouble.failing = false;
         write(self);
@@ -117,6 +119,11 @@ impl LedgerWriter {
             WriterTrouble { .. } => None,
         };
         self.shared.attempts.end(trouble);
+        let waited = watch.elapsed();
+        let was_stalled = waited > Duration::from_millis(LEDGER_STALLED_MS);
+        if trouble.is_none() && self.shared.is_writable() && (was_in_trouble || was_stalled) {
+            tracing::info!(waited_s = waited.as_secs(), "the ledger can be written again");
+        }
         self.shared.reserve_is(self.log.has_reserve());
         if self.looked.elapsed() >= Duration::from_secs(PROBE_EVERY_S) {
             self.shared.free_bytes_are(self.log.free_bytes());

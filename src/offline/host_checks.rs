@@ -13,12 +13,14 @@ use crate::base::{TrustDomain, code, io_reason};
 use crate::cli::DoctorFinding;
 use crate::config::{Config, LedgerEngine, RootKey};
 use crate::console::CommandFailure;
+use crate::files::service_directory_above;
 use crate::pki::{AuthorityCertificate, ServerCertificate, certificate_from_pem, certificates_from_pem};
 
 /// The checks of a valid configuration against its host, which `config check` and `doctor` share: permissions, names,
 /// and the server's certificate. `from` is the configuration file.
 pub(super) fn host_checks(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     let mut findings = permissions(from, config);
+    findings.extend(database_files(config));
     findings.extend(webhook(config));
     findings.push(data(config));
     findings.extend(trust_domain(config));
@@ -71,8 +73,11 @@ fn permissions(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     });
     let mut findings: Vec<DoctorFinding> = checked.collect();
     if config.data_dir.exists() {
+        let way = service_directory_above(&config.data_dir).map_or_else(String::new, |private| {
+            format!("; the service passes `{}` through a mount of systemd", private.display())
+        });
         let well = format!(
-            "the broker's user can read the configuration and every file below `{}`",
+            "the broker's user can read the configuration and every file below `{}`{way}",
             config.data_dir.display()
         );
         let checked = user.check_ways_to(from, &config.data_dir);
@@ -82,6 +87,19 @@ fn permissions(from: &Path, config: &Config) -> Vec<DoctorFinding> {
         });
     }
     findings
+}
+
+/// Whether the broker's user can read the files of the ledger's database; none with a ledger in files.
+fn database_files(config: &Config) -> Option<DoctorFinding> {
+    const WHAT: &str = "files of the database's settings";
+    let LedgerEngine::Postgresql(database) = &config.ledger.engine else { return None };
+    if !database.password_file.exists() || !database.ca_file.exists() {
+        return None;
+    }
+    Some(match BrokerUser::of_data(config).check_database_files(config, database) {
+        Ok(()) => DoctorFinding::ok(WHAT, "the broker's user can read the password and the CA certificates"),
+        Err(failure) => DoctorFinding::fail(WHAT, failure.why(), failure.fix()),
+    })
 }
 
 /// Whether the broker can use the files of the webhook; none without a webhook.

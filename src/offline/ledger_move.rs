@@ -95,8 +95,8 @@ fn to_files(
 ) -> Result<MovedLedger, CommandFailure> {
     let dir = config.data_dir.join("ledger");
     let under_way = moving_to_files(config);
-    let is_moved = DatabaseEntries::open(target.clone()).is_ok_and(|entries| entries.is_moved());
-    if is_moved && !under_way.exists() {
+    // Known before anything is written: a start would take the mark for an interrupted move.
+    if is_moved(target.clone(), claimant)? && !under_way.exists() {
         return Err(CommandFailure::new(code::LEDGER_NOT_MOVED)
             .because("the ledger was moved to files already")
             .mended_by("set `engine = \"files\"` in `[ledger]`, and start the broker"));
@@ -115,6 +115,23 @@ fn to_files(
     let ended = fs::remove_file(&under_way).and_then(|()| sync_directory(&config.data_dir));
     ended.map_err(|error| CommandFailure::of_file(&under_way, &error))?;
     Ok(MovedLedger { copied, kept: None })
+}
+
+/// Whether the ledger was moved to files already. Fails if it belongs to another data directory than that of `claimant`.
+fn is_moved(target: DatabaseTarget, claimant: Claimant) -> Result<bool, CommandFailure> {
+    let unusable = CommandFailure::new(code::LEDGER_DATABASE_UNUSABLE);
+    match DatabaseEntries::open(target) {
+        Ok(entries) if entries.may_be_claimed_by(claimant) => Ok(entries.is_moved()),
+        Ok(_) => Err(unusable
+            .because(
+                "the broker of another data directory has claimed the ledger in the database; nothing was changed",
+            )
+            .mended_by(
+                "move the ledger from that directory; if no other broker will serve these data again: run `keyward adopt`, \
+                 start the broker once, stop it, and repeat the move",
+            )),
+        Err(fault) => Err(unusable.because(fault.to_string())),
+    }
 }
 
 fn not_closed() -> CommandFailure {

@@ -32,6 +32,7 @@ pub struct ApprovalKey {
     accepted_at: Timestamp,
     accepted_seq: u64,
     accepted_by: String,
+    is_of_introducer: bool,
 }
 
 /// A change of the approval keys of an operator. Further changes join at the end: the position is the stored form.
@@ -111,6 +112,12 @@ impl ApprovalKey {
         &self.accepted_by
     }
 
+    /// Whether the operator that accepted the key had introduced its owner: then it does not show a second person.
+    #[must_use]
+    pub const fn is_of_introducer(&self) -> bool {
+        self.is_of_introducer
+    }
+
     /// Whether `signature` (ECDSA P-256 with SHA-256, DER) is one of `message` by this key.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -137,22 +144,24 @@ impl ApprovalKeys {
         accepted.chain(self.proposed.iter().map(|one| one.key))
     }
 
-    /// Applies a change. A key that counts goes on to count until another one is accepted.
-    pub(super) fn apply(&mut self, at: At, change: &ApprovalKeyChange) {
+    /// Applies a change; `is_introducer` says whether the operator that accepts a key introduced its owner. A key that counts
+    /// goes on to count until another one is accepted.
+    pub(super) fn apply(&mut self, at: At, change: &ApprovalKeyChange, is_introducer: bool) {
         match change {
             ApprovalKeyChange::Propose { key, point, enrolled_seq } => {
                 let (key, point, enrolled_seq) = (*key, point.clone(), *enrolled_seq);
                 self.proposed = Some(ProposedApprovalKey { key, point, proposed_at: at.time, enrolled_seq });
             }
-            ApprovalKeyChange::Accept { key, by } => self.accept(at, *key, by),
+            ApprovalKeyChange::Accept { key, by } => self.accept(at, *key, by, is_introducer),
             ApprovalKeyChange::Remove => self.end(None),
         }
     }
 
-    fn accept(&mut self, at: At, key: Digest, by: &str) {
+    fn accept(&mut self, at: At, key: Digest, by: &str, is_of_introducer: bool) {
         let Some(proposal) = self.proposed.take_if(|proposed| proposed.key == key) else { return };
         let (accepted_at, accepted_seq, accepted_by) = (at.time, at.seq, by.to_owned());
-        self.accepted = Some(ApprovalKey { proposal, accepted_at, accepted_seq, accepted_by });
+        let accepted = ApprovalKey { proposal, accepted_at, accepted_seq, accepted_by, is_of_introducer };
+        self.accepted = Some(accepted);
     }
 
     /// Ends the keys that were proposed under the enrolment by entry `enrolled_seq`; all without one.

@@ -140,7 +140,7 @@ pub enum Effect {
         /// The change.
         change: ApprovalKeyChange,
     },
-    /// Records the operator that said which person an operator is, after its invitation.
+    /// Records the operator that said which person an operator is.
     RecordNamer {
         /// The operator.
         operator: OperatorName,

@@ -7,6 +7,7 @@ mod approval_key;
 mod effect;
 mod events;
 mod introduced;
+mod introducers;
 pub mod keys;
 mod operator;
 mod profile;

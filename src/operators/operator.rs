@@ -1,9 +1,9 @@
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::approval_key::ApprovalKeys;
+use super::introducers::Introducers;
 use super::profile::{OperatorKind, OperatorProfile};
 use super::role::OperatorRole;
 use crate::base::limits::BACKDATE_S;
@@ -29,9 +29,8 @@ pub struct Operator {
     pub last_use: Option<OperatorUse>,
     /// The keys that sign its approvals.
     pub approval_keys: ApprovalKeys,
-    /// The operators that made the codes of its enrolments or named its person, and those that did so for them: where a
-    /// second operator is demanded, none of them accepts its approval key.
-    pub introduced_by: BTreeSet<OperatorId>,
+    /// Where a second operator is demanded, none of them accepts its approval key.
+    introducers: Introducers,
 }
 
 /// A use of an operator's certificate.
@@ -112,6 +111,29 @@ pub enum Serving {
 }
 
 impl Operator {
+    /// A new admin with the scope `all`, without certificates.
+    pub(super) fn new(id: OperatorId, name: OperatorName) -> Self {
+        Self {
+            id,
+            name,
+            role: OperatorRole::Admin,
+            scope: Scope::Everything,
+            certificates: Vec::new(),
+            profile: OperatorProfile::default(),
+            last_use: None,
+            approval_keys: ApprovalKeys::default(),
+            introducers: Introducers::default(),
+        }
+    }
+
+    pub(super) const fn introducers(&self) -> &Introducers {
+        &self.introducers
+    }
+
+    pub(super) const fn introducers_mut(&mut self) -> &mut Introducers {
+        &mut self.introducers
+    }
+
     /// The certificate with this serial *and* this key: a serial alone can be copied into another one.
     #[must_use]
     pub fn holding(&self, serial: &[u8; 16], key: &Digest) -> Option<&Certificate> {

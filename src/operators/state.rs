@@ -1,9 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::approval_key::{ApprovalKey, ApprovalKeys};
+use super::approval_key::ApprovalKey;
 use super::effect::{Effect, OperatorCertificate};
 use super::operator::{Certificate, EnrolledFrom, Operator, OperatorUse, Serving, SignedOperatorCertificate};
 use super::profile::OperatorProfile;
@@ -101,6 +101,10 @@ impl Operators {
         self.by_name.values()
     }
 
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Operator> {
+        self.by_name.values_mut()
+    }
+
     /// The code of this id.
     #[must_use]
     pub fn code(&self, id: CodeId) -> Option<&OperatorCode> {
@@ -196,40 +200,35 @@ impl Operators {
             Effect::ReportCode(code) => {
                 self.codes.get_mut(code).into_iter().for_each(|code| code.reported = true);
             }
-            Effect::Describe { operator, profile } => {
-                self.change(operator, |one| one.profile = profile.clone());
-            }
+            Effect::Describe { operator, profile } => self.describe(operator, profile),
             Effect::RecordUse { operator, from } => {
                 let last = OperatorUse { at: at.time, from: *from };
                 self.change(operator, |one| one.last_use = Some(last));
             }
             Effect::ChangeApprovalKeys { operator, change } => {
-                self.change(operator, |one| one.approval_keys.apply(at, change));
+                self.change_approval_keys(at, operator, change);
             }
-            Effect::RecordNamer { operator, by } => {
-                let introduced_by = self.introducers_through(*by);
-                self.change(operator, |one| one.introduced_by.extend(introduced_by));
-            }
+            Effect::RecordNamer { operator, by } => self.introduce(operator, *by),
         }
     }
 
-    fn change(&mut self, name: &OperatorName, change: impl FnOnce(&mut Operator)) {
+    pub(super) fn change(&mut self, name: &OperatorName, change: impl FnOnce(&mut Operator)) {
         if let Some(operator) = self.by_name.get_mut(name) {
             change(operator);
         }
     }
 
     fn enrol(&mut self, at: At, code: CodeId, name: &OperatorName, certificate: Certificate) {
-        let maker = self.makers.get(&code).map(|made| made.by);
-        let introduced_by = maker.map(|maker| self.introducers_through(maker)).unwrap_or_default();
         if let Some(code) = self.codes.get_mut(&code) {
             (code.redeemed, code.digest) = (Some((certificate.serial, certificate.key)), None);
         }
         self.change(name, |operator| {
             operator.forget_expired_certificates(at.time);
             operator.certificates.push(certificate);
-            operator.introduced_by.extend(introduced_by);
         });
+        if let Some(maker) = self.makers.get(&code).map(|made| made.by) {
+            self.introduce(name, maker);
+        }
     }
 
     fn issue(&mut self, code: OperatorCode, now: Timestamp) {
@@ -324,17 +323,7 @@ impl Operators {
     }
 
     fn operator(&mut self, id: OperatorId, name: &OperatorName) -> &mut Operator {
-        self.by_name.entry(name.clone()).or_insert_with(|| Operator {
-            id,
-            name: name.clone(),
-            role: OperatorRole::Admin,
-            scope: Scope::Everything,
-            certificates: Vec::new(),
-            profile: OperatorProfile::default(),
-            last_use: None,
-            approval_keys: ApprovalKeys::default(),
-            introduced_by: BTreeSet::new(),
-        })
+        self.by_name.entry(name.clone()).or_insert_with(|| Operator::new(id, name.clone()))
     }
 }
 

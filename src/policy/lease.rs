@@ -218,22 +218,27 @@ pub fn decide_lease_renewal(
     }
 }
 
-/// Whether `lease` is sufficient for the request: it lives no longer than policies allow, and has at least half of the life
-/// that a new one would get. A certificate or a policy can make that life shorter than the requested one.
-#[must_use]
-pub fn is_reusable_lease(
+/// Whether a login that the agent has is sufficient for the request: it lives no longer than policies allow, and has at least
+/// half of the life that a new one would get. A certificate or a policy can make that life shorter than the requested one.
+/// The policies are evaluated once, and not for each login.
+pub fn sufficient_lease(
     context: &DecisionContext<'_>,
     principal: &AgentPrincipal,
     request: &LeaseRequest,
-    lease: &Lease,
-) -> bool {
+) -> impl Fn(&Lease) -> bool {
     let asked = JudgedRequest::by(principal, Action::Lease, request.life_s);
     let (offered, _) = Offered::of(context, &asked, &request.capability);
-    // Without an offer, the decision refuses the reuse, too.
-    let Some(offered) = offered else { return true };
-    let left_s = lease.ends.expires_at.seconds_since(context.now());
-    let new_s = new_life_s(context, &offered, principal.not_after(), request.life_s);
-    left_s >= new_s / 2 && offered.outlived_by(lease, context.now()).is_none()
+    let now = context.now();
+    let offered = offered.map(|offered| {
+        let new_s = new_life_s(context, &offered, principal.not_after(), request.life_s);
+        (offered, new_s)
+    });
+    move |lease: &Lease| {
+        // Without an offer, the decision refuses the reuse, too.
+        let Some((offered, new_s)) = &offered else { return true };
+        let left_s = lease.ends.expires_at.seconds_since(now);
+        left_s >= *new_s / 2 && offered.outlived_by(lease, now).is_none()
+    }
 }
 
 /// The refusal of a policy to a lease whose login was created: policies may have changed during the call of the upstream.

@@ -47,7 +47,7 @@ pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment, revoked_us
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{
     Extend, IssueLease, LeaseCount, LeaseRequest, created_lease_refusal, decide_lease, decide_lease_again,
-    decide_lease_extension, decide_lease_renewal, is_reusable_lease,
+    decide_lease_extension, decide_lease_renewal, sufficient_lease,
 };
 pub use left_out::LeftOut;
 pub use mint::{Mint, ReplayedMint, decide_again, decide_mint};

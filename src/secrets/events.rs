@@ -162,16 +162,20 @@ pub struct SensitivityLowered<'a> {
     pub approved: Option<ApprovedSensitivity>,
 }
 
-/// The approval of a lower sensitivity by a second operator: with the entry of the present sensitivity, the signature can be
-/// verified again.
+/// The approval of a lower sensitivity by a second operator. With the secret and the new sensitivity of the entry, it has all
+/// that verifies the signature (`wire::SensitivityBallot`) again.
 #[derive(Clone, Debug, Serialize)]
 pub struct ApprovedSensitivity {
     /// The operator that approved.
     pub operator: OperatorName,
     /// The person who it is.
     pub person: Person,
-    /// The fingerprint of its approval key.
+    /// The fingerprint of its approval key: SHA-256 of `public_key`, in hex.
     pub approval_key: String,
+    /// The approval key: DER `SubjectPublicKeyInfo` in base64url.
+    pub public_key: String,
+    /// The entry that accepted the approval key.
+    pub key_seq: u64,
     /// The entry that had set the sensitivity before.
     pub classified_seq: u64,
     /// The end of the approval.

@@ -265,7 +265,7 @@ pub struct ApprovalVoteAnswer {
     /// The reason that the operator gave; not in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The policies whose demands an approval counted for, and does not count for any more.
+    /// The policies whose demands an approval counted for, and does not count for any more; empty once the request has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lapsed: Vec<LapsedVoteAnswer>,
 }

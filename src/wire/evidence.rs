@@ -61,7 +61,8 @@ pub struct VerifiedEvidenceOutput {
     /// The subjects of an incident.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<VerifiedSubjectOutput>,
-    /// The number of signatures of operators that were verified: votes for requests, and approvals of plans.
+    /// The number of signatures of operators that were verified: votes for requests, and approvals of plans and of lower
+    /// sensitivities.
     pub signatures: u64,
     /// The number of those in entries of earlier versions, which do not have the public key: they were not verified.
     pub signatures_without_key: u64,

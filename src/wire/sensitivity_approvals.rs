@@ -47,7 +47,8 @@ impl<'a> SensitivityBallot<'a> {
     #[must_use]
     pub fn approve(
         operator: &'a OperatorName,
-        (secret, to): (&'a SecretName, Sensitivity),
+        secret: &'a SecretName,
+        to: Sensitivity,
         classified_seq: u64,
         expires_at: &'a str,
     ) -> Self {

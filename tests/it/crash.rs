@@ -184,7 +184,12 @@ fn the_root_key_may_come_as_a_systemd_credential() {
     std::fs::write(process.config(), text.replace(&file, "credential = \"root-key\"")).unwrap();
     let said = process.refused_serve().1;
     assert!(said.contains("systemd gave this process no credentials"), "{said}");
+    assert!(said.contains("`keyward serve --sealed`") && !said.contains("--root-key-file"), "{said}");
+    // And a command, which takes a key file, names that option instead
+    let verified = process.run_as("host", &["verify", "--config", &process.config()], b"");
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(said.contains("outside of the service add `--root-key-file FILE`"), "{said}");
+    assert!(!said.contains("serve --sealed"), "{said}");
     process.environment.push(("CREDENTIALS_DIRECTORY".to_owned(), credentials.display().to_string()));
     process.serve();
 }

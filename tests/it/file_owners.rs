@@ -174,3 +174,47 @@ fn directory_closed_above_the_data_is_named_by_serve_and_doctor() {
     }
     assert!(!said.contains("error: usage"), "{said}");
 }
+
+#[test]
+fn password_file_of_root_fails_the_check_of_the_host() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // Given a stopped broker of a service, with the settings of a database whose password only root can read
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    for path in everything(&process.path("data")) {
+        chown(&path, Some(SERVICE.0), Some(SERVICE.1)).unwrap();
+    }
+    let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let (config, password) = (process.config(), process.path("database-password"));
+    let ca = process.path("database-ca.pem");
+    fs::write(&password, "CNRY\n").unwrap();
+    fs::write(&ca, "").unwrap();
+    let settings = format!(
+        "\n[ledger]\nengine = \"postgresql\"\nhosts = [\"127.0.0.1:1\"]\ndatabase = \"keyward\"\nrole = \"keyward_broker\"\n\
+         password_file = \"{}\"\nca_file = \"{}\"\n",
+        password.display(),
+        ca.display()
+    );
+    fs::write(&config, fs::read_to_string(&config).unwrap() + &settings).unwrap();
+    set(&process.path(""), 0o755);
+    set(Path::new(&config), 0o644);
+    set(&password, 0o600);
+    set(&ca, 0o644);
+    let checked = || {
+        let args = ["config", "check", "--config", &config, "-o", "json"];
+        String::from_utf8_lossy(&process.run_as("host", &args, b"").stdout).into_owned()
+    };
+    // When root checks the host, then the check names the file and the user that needs it, and does not open it to others
+    let said = checked();
+    let closed =
+        format!("the file `{}` (of uid 0, mode 600) is closed to uid {}", password.display(), SERVICE.0);
+    let fix = format!("`chown {} {}`", SERVICE.0, password.display());
+    assert!(said.contains(&closed) && said.contains(&fix) && !said.contains("chmod o+r"), "{said}");
+    // And when the file belongs to that user, then the check passes
+    chown(&password, Some(SERVICE.0), Some(SERVICE.1)).unwrap();
+    let said = checked();
+    assert!(said.contains("the broker's user can read the password and the CA certificates"), "{said}");
+}

@@ -217,6 +217,22 @@ fn a_file_that_cannot_be_written_costs_no_code_and_no_read() {
     assert!(!refused.status.success() && !out.exists());
     process.good(&["agent", "invite", "a", "--out", &path], b"");
     assert!(fs::read(&out).unwrap().ends_with(b"\n"));
+    // When a code is written to a file, then the next command on the other machine names this file
+    let codes = ["of-agent", "of-operator"].map(|name| process.path(name).display().to_string());
+    for (args, said) in [
+        (
+            ["agent", "invite", "a", "--out", &codes[0]],
+            "agent's machine: `keyward join --code-file of-agent`",
+        ),
+        (
+            ["operator", "invite", "admin", "--out", &codes[1]],
+            "operator's machine: `keyward join --code-file of-operator`",
+        ),
+    ] {
+        let invited = process.run_as("operator", &args, b"");
+        let told = String::from_utf8_lossy(&[invited.stdout, invited.stderr].concat()).into_owned();
+        assert!(invited.status.success() && told.contains(said), "{told}");
+    }
 }
 
 /// A terminal: the keys that are pressed there are the command's, its size too, and so is the exit code.

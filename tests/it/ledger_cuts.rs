@@ -80,8 +80,8 @@ fn broker() -> (Moving, Proxy) {
     let mut moving = Moving::begin();
     let proxy = Proxy::of(moving.pair.primary.port);
     moving.configure_at(&[proxy.port]);
-    moving.good(1);
     moving.good(2);
+    moving.good(3);
     moving.process.serve();
     (moving, proxy)
 }
@@ -155,4 +155,7 @@ async fn a_broker_whose_database_hangs_is_not_ready_and_recovers() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     until(async || ready().await.0 == 200).await;
     assert_eq!(stored(&moving.process), ["waits"]);
+    // And the log has a line of the stall, and one of its end
+    until(async || moving.process.log().contains("the ledger can be written again")).await;
+    assert!(moving.process.log().contains("has not answered a write for 3 s"), "{}", moving.process.log());
 }

@@ -22,7 +22,7 @@ pub(crate) struct Moving {
 
 impl Moving {
     pub(crate) fn begin() -> Self {
-        let (pair, process) = (Pair::start(), Process::init("warn"));
+        let (pair, process) = (Pair::start(), Process::init("info"));
         let files = fs::read_to_string(process.config()).unwrap();
         let moving = Self { pair, process, files };
         let port = moving.pair.primary.port.to_string();
@@ -36,7 +36,10 @@ impl Moving {
         ];
         let roles = shell(moving.process.dir.path(), &blocks(PAGE)[0], &environment);
         assert!(roles.status.success(), "{}", said(&roles));
-        moving.secret("database-password", "the-broker-of-the-page\n");
+        let here = moving.process.dir.path().display().to_string();
+        let password = blocks(PAGE)[1].replace("/var/lib/keyward", &here);
+        let password = shell(moving.process.dir.path(), &password, &environment);
+        assert!(password.status.success(), "{}", said(&password));
         moving.secret("owner.password", "the-owner-of-the-page\n");
         fs::write(moving.process.path("database-ca.pem"), &moving.pair.primary.ca_pem).unwrap();
         moving
@@ -57,16 +60,19 @@ impl Moving {
     pub(crate) fn configure_at(&self, ports: &[u16]) {
         let dir = self.process.dir.path().display().to_string();
         let hosts: Vec<_> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
-        let settings = fenced(PAGE, "toml")[0].replace("/etc/keyward", &dir).replace(
-            "[\"db1.internal:5432\", \"db2.internal:5432\", \"db3.internal:5432\"]",
-            &format!("[{}]", hosts.join(", ")),
-        );
+        let settings =
+            fenced(PAGE, "toml")[0].replace("/etc/keyward", &dir).replace("/var/lib/keyward", &dir).replace(
+                "[\"db1.internal:5432\", \"db2.internal:5432\", \"db3.internal:5432\"]",
+                &format!("[{}]", hosts.join(", ")),
+            );
         fs::write(self.process.config(), format!("{}{settings}", self.files)).unwrap();
     }
 
     /// Runs the block of the page with this number.
     fn run(&self, block: usize) -> Output {
         let script = blocks(PAGE)[block].replace("/etc/keyward/keyward.toml", &self.process.config());
+        let key = self.process.path("root.key").display().to_string();
+        let script = script.replace("/etc/keyward/root.key", &key);
         shell(self.process.dir.path(), &script, &[])
     }
 
@@ -90,9 +96,9 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     moving.process.stop();
     let before = moving.verified();
     moving.configure();
-    assert!(moving.good(1).contains("the database `keyward` is prepared"));
-    assert!(moving.good(1).contains("is prepared"), "it can be repeated");
-    let moved = moving.good(2);
+    assert!(moving.good(2).contains("the database `keyward` is prepared"));
+    assert!(moving.good(2).contains("is prepared"), "it can be repeated");
+    let moved = moving.good(3);
     assert!(moved.contains("moved: ") && moved.contains("ok: "), "{moved}");
     let after = moving.verified();
     for field in ["ledger", "entries", "root", "head", "head_time", "opened"] {
@@ -127,7 +133,7 @@ fn a_ledger_moves_to_postgresql_and_back_by_the_page() {
     }
     moving.pair.primary.sql_of("keyward", &format!("UPDATE keyward.head SET ledger = decode('{id}', 'hex')"));
 
-    moving.good(3);
+    moving.good(4);
     let (_, why) = moving.process.refused_serve();
     assert!(why.contains("ledger_not_moved") && why.contains("has a ledger in files"), "{why}");
     fs::write(moving.process.config(), &moving.files).unwrap();
@@ -166,8 +172,8 @@ fn a_move_that_was_interrupted_goes_on_where_it_ended() {
     moving.process.stop();
     let before = moving.verified();
     moving.configure();
-    moving.good(1);
     moving.good(2);
+    moving.good(3);
     // As if it had ended early: the files are still there, and the database has the first batch. The 20th byte of an
     // entry says that it ends a batch, and bytes 77 to 108 are the node of the entry before it.
     let kept = moving.process.path("data/ledger-moved-1");
@@ -213,7 +219,7 @@ fn a_move_that_was_interrupted_goes_on_where_it_ended() {
 fn a_move_is_refused_while_the_broker_runs_and_into_another_ledger() {
     let mut moving = Moving::begin();
     moving.configure();
-    moving.good(1);
+    moving.good(2);
     let refused = |moving: &Moving| {
         let config = moving.process.config();
         let output = moving.process.run_as(
@@ -255,7 +261,7 @@ fn a_new_broker_begins_in_the_database_and_survives_a_failover() {
     moving.configure();
     // The promoted standby has none of its own.
     moving.process.configure("replication = \"optional\"\n");
-    moving.good(1);
+    moving.good(2);
     let config = moving.process.config();
     moving.process.good(&["init", "--config", &config], b"");
     moving.process.serve();

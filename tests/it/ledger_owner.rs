@@ -68,8 +68,8 @@ fn a_started_copy_of_the_data_leaves_the_ledger_alone() {
     // Given a broker with a ledger in the database, and a copy of its data directory
     let mut moving = Moving::begin();
     moving.configure();
-    moving.good(1);
     moving.good(2);
+    moving.good(3);
     moving.process.serve();
     moving.process.good(&["secret", "put", "before"], b"value");
     moving.process.stop();
@@ -90,8 +90,11 @@ fn a_started_copy_of_the_data_leaves_the_ledger_alone() {
     let args = ["ledger", "move", "--to", "files", "--config", &config];
     let output = moving.process.run_as("operator", &args, b"");
     let why = String::from_utf8(output.stderr).unwrap();
-    assert!(why.contains("ledger_database_unusable") && why.contains("`keyward adopt`"), "{why}");
-    fs::remove_file(moving.process.path("data/ledger-move-to-files")).unwrap();
+    assert!(why.contains("ledger_database_unusable"), "{why}");
+    let (_, fix) = why.split_once("fix: ").unwrap();
+    assert!(fix.contains("`keyward adopt`") && fix.contains("repeat the move"), "{why}");
+    // And it leaves no mark of a move
+    assert!(!moving.process.path("data/ledger-move-to-files").exists());
     // When the original is started, then it serves
     let (copied, original) = (data.with_extension("copy"), data.with_extension("original"));
     fs::rename(&data, &copied).unwrap();

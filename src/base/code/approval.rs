@@ -91,6 +91,9 @@ super::codes! {
     APPROVAL_KEY_OF_INTRODUCER "approval_key_of_introducer" Denied:
         "this broker demands a second operator, and the approval key was accepted by an admin who invited its operator or named its person: the key does not show that a second person signed",
         "the operator makes another key, `keyward approval key create --replace`; an admin who did neither accepts it, or root on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`";
+    APPROVER_INTRODUCED_OPERATOR "approver_introduced_operator" Denied:
+        "the second operator invited the operator that makes the change or named its person, and this operator has no approval key that shows another person: an accepted one, from the enrolment of its present certificate",
+        "the operator that makes the change makes a key, `keyward approval key create`; an admin who did neither accepts it, or root on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`; or an operator who did neither gives the approval";
     APPROVAL_KEY_MISSING "approval_key_missing" Denied:
         "the operator has no approval key that another admin or the host has accepted",
         "make one with `keyward approval key create`, and have another admin accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`; the first key of a broker is accepted on its host, as root, with `--on-host`";

@@ -23,8 +23,8 @@ super::codes! {
         "the certificate is not in this broker's records",
         "check that the address is that of the broker that you joined; if this directory is a copy of a renewed identity, use the renewed one; if no program on your machines renewed the certificate, another person may have a copy of the key and have renewed it: tell an operator, who revokes the instance (`keyward agent revoke --instance ID`), because a new enrolment does not; then ask an operator for a new enrolment code, and `keyward join --replace`; the name of a deleted agent or operator stays reserved, so that the code has to be for another name";
     CERTIFICATE_WRONG_KIND "certificate_wrong_kind" Unauthenticated:
-        "the listener does not accept certificates of this kind",
-        "agents and resource servers call the agents' listener (port 8443 by default), operators the admins' listener (8444)";
+        "the certificate is of a kind that this listener, or this endpoint, does not accept",
+        "agents and resource servers call the agents' listener (port 8443 by default), operators the operators' listener (8444 by default); only a resource server introspects tokens, and only an agent gets tokens, secrets and leases";
     TOKEN_MISSING "token_missing" Unauthenticated:
         "the request has no access token in its Authorization header",
         "get a token at /oauth/token, and send `Authorization: Bearer TOKEN`";
@@ -120,7 +120,7 @@ super::codes! {
         "an admin cannot accept its own approval key, nor that of another operator of the same person",
         "ask an admin who is another person, or accept the key on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`";
     ACCEPTER_INTRODUCED_OPERATOR "accepter_introduced_operator" Denied:
-        "this broker demands a second operator, and the admin who accepts the approval key, or an operator that this admin introduced, invited the operator or named its person",
+        "this broker demands a second operator, and the admin who accepts the approval key, another operator of the same person, or an operator that one of them introduced, invited the operator or named its person",
         "ask an admin who did neither; if there is none, accept the key on the broker's host, as root: `keyward approval key accept NAME --fingerprint HEX --on-host`";
     NOT_BY_BREAK_GLASS "not_by_break_glass" Denied:
         "break-glass access contains and freezes, and never lifts a containment or thaws the broker",

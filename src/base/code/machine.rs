@@ -102,7 +102,7 @@ super::codes! {
         "nothing was changed; name the key file that belongs to one of the slots (`keyward slot list`)";
     ROOT_KEY_UNUSABLE "root_key_unusable" NotStarted:
         "the file that `[root_key]` names cannot be used",
-        "check that the file exists and that only its owner can read it (mode 0600); for a credential outside the service: `keyward serve --sealed`, then `keyward unseal --key-file FILE`; `keyward init` and `keyward doctor` take `--root-key-file FILE`";
+        "check that the file exists and that only its owner can read it (mode 0600); outside of the service, a command takes the key of a credential from `--root-key-file FILE`";
     PASSPHRASE_REFUSED "passphrase_refused" Usage:
         "the passphrase is too short, too easy to guess, or not one line",
         "choose at least 15 characters on one line, e.g. five or six unrelated words";

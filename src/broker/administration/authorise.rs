@@ -121,16 +121,17 @@ fn unauthorised<R: Right>(operator: &OperatorPrincipal, refused: Unauthorised) -
     }
 }
 
-/// What helps an operator with an owner: an operator with the scope `all`, or this scope.
+/// What helps an operator with an owner: an operator with the scope `all`, or this scope. An automation cannot have it.
 fn scope_fix<R: Right>(operator: &OperatorPrincipal) -> String {
     let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
-    format!(
-        "ask an operator with the role {} and the scope `all` to do it, or an admin for this scope: `keyward operator role {} {} \
-         --no-owner`",
-        words.join(" or "),
-        operator.name(),
-        operator.role().as_str()
-    )
+    let ask = format!("ask an operator with the role {} and the scope `all` to do it", words.join(" or "));
+    let (name, role) = (operator.name(), operator.role().as_str());
+    match operator.kind() {
+        OperatorKind::Automation => ask,
+        OperatorKind::Human | OperatorKind::Service => {
+            format!("{ask}, or an admin for this scope: `keyward operator role {name} {role} --no-owner`")
+        }
+    }
 }
 
 /// What helps an operator whose role does not have the right: a program can have only some of the roles.

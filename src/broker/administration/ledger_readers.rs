@@ -111,6 +111,13 @@ impl LedgerReadings {
         over.into_iter().for_each(|(reading, requests)| readings.end(reading, requests));
         std::mem::take(&mut readings.ended)
     }
+
+    /// Keeps ended readings for a later [`take_ended`](Self::take_ended), as far as there is room.
+    pub(super) fn keep_ended(&self, unrecorded: impl Iterator<Item = EndedReading>) {
+        let mut readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = LEDGER_READERS_MAX.saturating_sub(readings.ended.len());
+        readings.ended.extend(unrecorded.take(room));
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +163,22 @@ mod tests {
         let of = (found[0].count, found[0].first, found[0].last);
         assert_eq!(of, (3, Timestamp::from_s(0), Timestamp::from_s(20)));
         assert!(ended(10_000).is_empty(), "once");
+    }
+
+    #[test]
+    fn ended_readings_that_were_not_recorded_are_kept_up_to_a_number() {
+        let (readings, operator) = (LedgerReadings::default(), operator());
+        let of = |number: usize| EndedReading {
+            reading: reading(operator, &number.to_string()),
+            count: 2,
+            first: Timestamp::from_s(0),
+            last: Timestamp::from_s(1),
+        };
+        readings.keep_ended((0..2).map(of));
+        readings.keep_ended((2..=LEDGER_READERS_MAX).map(of));
+        let kept = readings.take_ended(Duration::ZERO);
+        assert_eq!((kept.len(), kept[0].reading.filter[0].as_str()), (LEDGER_READERS_MAX, "0"));
+        assert!(readings.take_ended(Duration::ZERO).is_empty());
     }
 
     #[test]

@@ -44,26 +44,34 @@ impl AdminServices {
 }
 
 impl Services {
-    /// Records how many requests the readings had that have ended. What cannot be written soon is counted, and lost.
+    /// Records how many requests the readings had that have ended. If an entry cannot be written soon, its reading is counted,
+    /// and lost; the others are kept for the next time, because each of them would delay the caller by such a wait.
     pub async fn record_ended_readings(&self) {
         if self.state.store.is_read_only() {
             return;
         }
-        for EndedReading { reading, count, first, last } in
-            self.state.ledger_readings.take_ended(self.state.clock.elapsed())
-        {
-            let event = LedgerReadingEnded {
-                by: &reading.name,
-                filter: reading.filter,
-                requests: count,
-                since: first.to_string(),
-                until: last.to_string(),
-            };
-            let wait = Duration::from_millis(REVOCATION_WAIT_MS);
-            if !matches!(tokio::time::timeout(wait, self.state.record(&event)).await, Ok(Ok(()))) {
+        let mut ended = self.state.ledger_readings.take_ended(self.state.clock.elapsed()).into_iter();
+        while let Some(one) = ended.next() {
+            if !self.record_ended_reading(one).await {
                 self.notifications.meters.ledger_reading_unrecorded();
+                self.state.ledger_readings.keep_ended(ended);
+                return;
             }
         }
+    }
+
+    /// Whether the entry was written soon.
+    async fn record_ended_reading(&self, ended: EndedReading) -> bool {
+        let EndedReading { reading, count, first, last } = ended;
+        let event = LedgerReadingEnded {
+            by: &reading.name,
+            filter: reading.filter,
+            requests: count,
+            since: first.to_string(),
+            until: last.to_string(),
+        };
+        let wait = Duration::from_millis(REVOCATION_WAIT_MS);
+        matches!(tokio::time::timeout(wait, self.state.record(&event)).await, Ok(Ok(())))
     }
 }
 

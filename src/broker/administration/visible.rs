@@ -75,6 +75,10 @@ pub(super) fn is_object_of(world: &World, owner: &OwnerName, field: EntryField, 
     Filter { world, owner, operator: None, found: Found::default() }.shows(noun, name)
 }
 
+/// Fields with a whole request: its parameters, and names of roles, environments and secrets, which can be those of other
+/// owners. They are not for operators with an owner.
+const REQUESTS: [&str; 2] = ["canonical_request", "facts"];
+
 /// Fields that say something about all objects of an entry at once.
 const UNDIVIDED: [&str; 6] = ["constrained", "count", "left_out", "others", "rules", "values_left_out"];
 
@@ -271,9 +275,9 @@ impl Filter<'_> {
         fields.into_iter().filter_map(shown).collect()
     }
 
-    /// An object with fields; `None` if it describes a foreign one. The facts of a request are not for operators with an owner.
+    /// An object with fields; `None` if it describes a foreign one.
     fn object(&mut self, mut fields: Map<String, Value>) -> Option<Map<String, Value>> {
-        fields.retain(|field, _| field != "facts");
+        fields.retain(|field, _| !REQUESTS.contains(&field.as_str()));
         let text = |field: &str| fields.get(field).and_then(Value::as_str);
         if let (Some(noun), Some(name)) = (text("kind").and_then(Noun::of_kind), text("name")) {
             match self.standing(noun, name) {

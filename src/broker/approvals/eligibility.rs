@@ -72,7 +72,7 @@ pub(super) fn refusal_of(
     if world.operators.approval_key(principal.name()).is_none() {
         return Some(code::APPROVAL_KEY_MISSING);
     }
-    if is_second_demanded && world.operators.is_key_of_introducer(operator) {
+    if is_second_demanded && operator.has_key_of_introducer() {
         return Some(code::APPROVAL_KEY_OF_INTRODUCER);
     }
     demands_newly_met(records, approval, operator, now).err()

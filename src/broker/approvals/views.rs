@@ -9,7 +9,7 @@ use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
 use crate::policy::{Authorised, ReadApprovals, approved_by, is_of, is_within, lapse_of};
 use crate::wire::{
-    ApprovalAnswer, ApprovalDemandAnswer, ApprovalVerdict, ApprovalVoteAnswer, ApprovalsQuery,
+    ApprovalAnswer, ApprovalDemandAnswer, ApprovalState, ApprovalVerdict, ApprovalVoteAnswer, ApprovalsQuery,
     GET_OWN_APPROVAL, LapsedVoteAnswer, OwnApprovalAnswer, PageAnswer,
 };
 
@@ -127,7 +127,7 @@ fn answer(world: &World, approval: &Approval, now: Timestamp) -> ApprovalAnswer 
         rules: terms.rules.hex(),
         policies: terms.policies.iter().map(|(name, _)| name.clone()).collect(),
         demands: terms.demands.iter().map(|one| demand(world, approval, one)).collect(),
-        votes: approval.votes.iter().map(|one| vote(world, approval, one)).collect(),
+        votes: approval.votes.iter().map(|one| vote(world, approval, one, state)).collect(),
         opened_at: approval.opened_at.to_string(),
         decision_id: opened.decision,
         seq: approval.opened_seq,
@@ -156,10 +156,12 @@ fn demand(world: &World, approval: &Approval, one: &PolicyDemand) -> ApprovalDem
     }
 }
 
-fn vote(world: &World, approval: &Approval, vote: &CastVote) -> ApprovalVoteAnswer {
+fn vote(world: &World, approval: &Approval, vote: &CastVote, state: ApprovalState) -> ApprovalVoteAnswer {
     let verdict = if vote.ballot.approves { ApprovalVerdict::Approve } else { ApprovalVerdict::Deny };
     let demands = approval.opened.terms.demands.iter();
-    let counted = demands.filter(|one| vote.ballot.approves && vote.ballot.meets.contains(&one.policy));
+    // After the end of a request no vote has to count: later changes of the operator say nothing about it.
+    let matters = vote.ballot.approves && !state.is_ended();
+    let counted = demands.filter(|one| matters && vote.ballot.meets.contains(&one.policy));
     let lapsed = counted.filter_map(|one| {
         let why = lapse_of(records(world), approval, one, vote)?.as_str().into();
         Some(LapsedVoteAnswer { policy: one.policy.clone(), why })

@@ -179,7 +179,7 @@ impl AdminServices {
         let find = |reading: &Reading<'_>| -> Result<Option<ApprovalKey>, Failure> {
             let operators = &reading.unconditional().operators;
             let voting = operators.named(operator.name()).filter(|_| demands);
-            voting.map_or(Ok(()), |voting| check_key_of_second_person(reading, voting))?;
+            voting.map_or(Ok(()), check_key_of_second_person)?;
             Ok(operators.approval_key(operator.name()).cloned())
         };
         let key = self.0.state.read(find).0?.ok_or_else(|| Failure::new(code::APPROVAL_KEY_MISSING))?;

@@ -337,13 +337,29 @@ impl WantedIncident {
 mod tests {
     use super::*;
     use crate::approvals::ApprovalApproved;
-    use crate::evidence::{APPROVAL_APPROVED, APPROVAL_KEY_ACCEPTED, DECLARATIONS_APPLIED};
-    use crate::operators::ApprovalKeyAccepted;
+    use crate::evidence::{
+        APPROVAL_APPROVED, APPROVAL_KEY_ACCEPTED, APPROVAL_KEYS_REMOVED, DECLARATIONS_APPLIED,
+        SENSITIVITY_LOWERED,
+    };
+    use crate::operators::{ApprovalKeyAccepted, ApprovalKeysRemoved};
+    use crate::secrets::SensitivityLowered;
 
     #[test]
     fn kinds_of_signed_entries_are_those_of_their_events() {
-        let signed = [DECLARATIONS_APPLIED, APPROVAL_KEY_ACCEPTED, APPROVAL_APPROVED];
-        let events = [DeclarationsApplied::KIND, ApprovalKeyAccepted::KIND, ApprovalApproved::KIND];
+        let signed = [
+            DECLARATIONS_APPLIED,
+            APPROVAL_KEY_ACCEPTED,
+            APPROVAL_KEYS_REMOVED,
+            SENSITIVITY_LOWERED,
+            APPROVAL_APPROVED,
+        ];
+        let events = [
+            DeclarationsApplied::KIND,
+            ApprovalKeyAccepted::KIND,
+            ApprovalKeysRemoved::KIND,
+            SensitivityLowered::KIND,
+            ApprovalApproved::KIND,
+        ];
         assert_eq!(signed.map(Kind), events);
     }
 

@@ -207,7 +207,7 @@ impl Services {
         check_other_person(reading, by, operator)?;
         if self.settings.widening_second_operator {
             check_not_introducer(reading, by, operator)?;
-            check_key_of_second_person(reading, keys_of(reading, by.name())?.0)?;
+            check_key_of_second_person(keys_of(reading, by.name())?.0)?;
         }
         Ok(())
     }

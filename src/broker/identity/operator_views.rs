@@ -137,8 +137,7 @@ fn view(
 /// The names of the operators that introduced `operator`, and the ids of those that were deleted since.
 fn introducers(operator: &Operator, world: &World) -> Vec<String> {
     let name = |id| world.operators.with(id).map(|one| one.name.to_string());
-    let introducers = operator.introduced_by.iter();
-    introducers.map(|id| name(*id).unwrap_or_else(|| id.to_string())).collect()
+    operator.introduced_by().map(|id| name(id).unwrap_or_else(|| id.to_string())).collect()
 }
 
 /// The containments that refuse the certificates of the operator, presented from the address of its last use.

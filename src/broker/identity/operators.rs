@@ -109,10 +109,8 @@ impl AdminServices {
                 if known.is_none() {
                     let place = operators::Effect::Place { id: operator_id, name: name.clone(), role, scope };
                     draft = draft.effect(Effect::Operators(place));
-                    if profile != OperatorProfile::default() {
-                        let describe = operators::Effect::Describe { operator: name.clone(), profile };
-                        draft = draft.effect(Effect::Operators(describe));
-                    }
+                    let described = described(name, profile, by.operator().id());
+                    draft = described.into_iter().map(Effect::Operators).fold(draft, ChangeDraft::effect);
                 }
                 let issue = operators::Effect::IssueCode {
                     id: made.id,
@@ -170,6 +168,18 @@ impl AdminServices {
         });
         Ok(changed.await?.seq())
     }
+}
+
+/// The effects of the profile of a new operator, which `by` invites.
+fn described(name: &OperatorName, profile: OperatorProfile, by: OperatorId) -> Vec<operators::Effect> {
+    let mut effects = Vec::new();
+    if profile.person.is_some() {
+        effects.push(operators::Effect::RecordNamer { operator: name.clone(), by });
+    }
+    if profile != OperatorProfile::default() {
+        effects.push(operators::Effect::Describe { operator: name.clone(), profile });
+    }
+    effects
 }
 
 /// The refusal of a change that depends on a fact of the operator `name`, which has changed since the caller read it.

@@ -1,12 +1,12 @@
 //! An approval by a second operator, of a change that another operator makes.
 
-use super::introducers::check_key_of_second_person;
+use super::introducers::{check_key_of_second_person, check_not_introduced_by_signer};
 use crate::authn::{OperatorPrincipal, enrolled_operator};
 use crate::base::{OperatorName, Person, Scope, code};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::crypto::Digest;
-use crate::operators::{self, ApprovalKey, Operator, OperatorKind, OperatorRole, is_of_host};
+use crate::operators::{ApprovalKey, Operator, OperatorKind, OperatorRole, is_of_host};
 
 /// What the second operator approves, as messages name it.
 #[derive(Clone, Copy)]
@@ -30,6 +30,8 @@ pub(crate) struct SecondPerson {
     applying: Option<Person>,
     applying_name: OperatorName,
     signer: Option<Signer>,
+    /// The refusal if the signer introduced the operator that makes the change.
+    introduced: Option<Failure>,
     approved: Approved,
 }
 
@@ -48,16 +50,14 @@ struct Signer {
 }
 
 impl Signer {
-    fn of(reading: &Reading<'_>, name: &OperatorName) -> Option<Self> {
-        let operator = reading.acting_operator(name)?;
-        let world = reading.under(operators::keys::approval_keys(name));
-        let key = world.operators.approval_key(name).cloned();
+    fn of<'w>(reading: &Reading<'w>, operator: &'w Operator) -> Self {
+        let key = reading.approval_keys(operator).accepted().cloned();
         let is_live = key.as_ref().is_some_and(|key| {
-            enrolled_operator(operator.id, name, key.enrolled_seq(), reading.records()).is_ok()
+            enrolled_operator(operator.id, &operator.name, key.enrolled_seq(), reading.records()).is_ok()
         });
         let (role, scope, person) = (operator.role, operator.scope.clone(), person_of(operator));
-        let introduced = check_key_of_second_person(reading, operator).err();
-        Some(Self { role, scope, person, key, introduced, is_live })
+        let introduced = check_key_of_second_person(operator).err();
+        Self { role, scope, person, key, introduced, is_live }
     }
 }
 
@@ -76,9 +76,13 @@ impl SecondPerson {
         approved: Approved,
     ) -> Self {
         let applying_name = applying.name().clone();
-        let applying = reading.acting_operator(&applying_name).and_then(person_of);
-        let signer = signer.and_then(|signer| Signer::of(reading, signer));
-        Self { applying, applying_name, signer, approved }
+        let operator = reading.acting_operator(&applying_name);
+        let signing = signer.and_then(|signer| reading.acting_operator(signer));
+        let introduced = operator.zip(signing).and_then(|(operator, signing)| {
+            check_not_introduced_by_signer(reading, applying, operator, signing).err()
+        });
+        let signer = signing.map(|signing| Signer::of(reading, signing));
+        Self { applying: operator.and_then(person_of), applying_name, signer, introduced, approved }
     }
 
     /// The key that verifies the signature. The signature comes first: without one, nobody learns whether an
@@ -142,7 +146,7 @@ impl SecondPerson {
             let fix = format!("have another person approve {what}: {command}");
             return Err(Failure::new(code::APPROVER_IS_REQUESTER).because(why).mended_by(fix));
         }
-        if let Some(refused) = &signer.introduced {
+        if let Some(refused) = signer.introduced.as_ref().or(self.introduced.as_ref()) {
             return Err(refused.clone());
         }
         if !roles.contains(&signer.role) {

@@ -23,7 +23,7 @@ use crate::ledger::Receipt;
 use crate::pki::PeerCertificate;
 use crate::policy::{
     AgentAct, Grant, IssueLease, LeaseCount, LeaseRequest, created_lease_refusal, decide_lease,
-    decide_lease_again, is_reusable_lease,
+    decide_lease_again, sufficient_lease,
 };
 use crate::secrets::SecretValue;
 use crate::store::{Change, CommitError};
@@ -169,9 +169,10 @@ impl Services {
                 Some(lease) if lease.stage == LeaseStage::Intended => return Ok(Err(lease.id)),
                 Some(lease) => Some(lease),
                 None if input.freshness == Freshness::Fresh => None,
-                None => own_login(reading, &principal, &request.capability, &|lease| {
-                    is_reusable_lease(&context, &principal, &request, lease)
-                }),
+                None => {
+                    let is_sufficient = sufficient_lease(&context, &principal, &request);
+                    own_login(reading, &principal, &request.capability, &is_sufficient)
+                }
             };
             let offer = reading.lease_offer(&request.capability);
             let counter = offer.map(|(_, upstream)| LeaseUpstream::of(reading.unconditional(), *upstream));

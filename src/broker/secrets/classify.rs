@@ -35,7 +35,8 @@ impl AdminServices {
     /// Sets the sensitivity of the secret `name`. Declarations never prevent a higher sensitivity: capabilities of
     /// another owner no longer deliver the secret, and are returned. A lower one has to be confirmed if a capability delivers
     /// the secret: policies test it, lives become longer, and capabilities of other owners deliver the secret again.
-    /// Where the broker demands a second operator, such a lower one needs its approval.
+    /// Where the broker demands a second operator, each lower one needs its approval: a capability that is taken away before and
+    /// comes back afterwards would deliver the secret, and its approval would not name the sensitivity.
     ///
     /// # Errors
     /// [`Failure`] when there is no such secret within reach.
@@ -55,8 +56,7 @@ impl AdminServices {
         if before == to && idempotency.is_none() {
             return Ok(Classified { seq: None, cut_off });
         }
-        let approval =
-            approval.as_ref().map(|one| self.0.verified_sensitivity(by.operator(), (name, to), one));
+        let approval = approval.as_ref().map(|one| self.0.verified_sensitivity(by.operator(), name, to, one));
         let approval = approval.transpose()?;
         let demands = self.0.settings.widening_second_operator;
         let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
@@ -66,8 +66,7 @@ impl AdminServices {
             }
             let (operator, secret) = (by.operator().name(), name);
             let change = if to < from {
-                let is_wider = demands && !reading.reaching(name).is_empty();
-                let approved = if is_wider {
+                let approved = if demands {
                     let approval = approval.as_ref().ok_or_else(|| unapproved(name))?;
                     Some(approval.check(reading, by.operator(), reading.secret_within(scope, name)?)?)
                 } else {

@@ -8,7 +8,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::signer::{Approved, SecondPerson, SignedApproval};
 use crate::broker::reading::Reading;
 use crate::broker::services::Services;
-use crate::crypto::Digest;
+use crate::operators::ApprovalKey;
 use crate::policy::{Right as _, StoreSecrets};
 use crate::secrets::{ApprovedSensitivity, Secret};
 use crate::wire::SensitivityBallot;
@@ -33,7 +33,7 @@ pub struct SensitivityApproval {
 /// An approval whose signature is verified.
 pub(super) struct VerifiedApproval<'a> {
     approval: &'a SensitivityApproval,
-    key: Digest,
+    key: ApprovalKey,
 }
 
 const LOWER: Approved = Approved {
@@ -49,19 +49,19 @@ impl Services {
     pub(super) fn verified_sensitivity<'a>(
         &self,
         by: &OperatorPrincipal,
-        (name, to): (&SecretName, Sensitivity),
+        name: &SecretName,
+        to: Sensitivity,
         approval: &'a SensitivityApproval,
     ) -> Result<VerifiedApproval<'a>, Failure> {
         if approval.secret != *name || approval.to != to {
-            return Err(outdated("the approval names another secret or another sensitivity"));
+            return Err(outdated(name, "the approval names another secret or another sensitivity"));
         }
         let SensitivityApproval { operator, classified_seq, signature, .. } = approval;
         let expires_at = approval.expires_at.to_string();
-        let ballot = SensitivityBallot::approve(operator, (name, to), *classified_seq, &expires_at);
+        let ballot = SensitivityBallot::approve(operator, name, to, *classified_seq, &expires_at);
         let message = &ballot.canonical().map_err(|error| Failure::internal(code::INTERNAL, &error))?;
         let (second, _) = self.state.read(|reading| SecondPerson::of(reading, by, Some(operator), LOWER));
-        let key =
-            second.verified(by.scope(), &SignedApproval { operator, message, signature })?.fingerprint();
+        let key = second.verified(by.scope(), &SignedApproval { operator, message, signature })?.clone();
         Ok(VerifiedApproval { approval, key })
     }
 }
@@ -77,21 +77,30 @@ impl VerifiedApproval<'_> {
         by: &OperatorPrincipal,
         secret: &Secret,
     ) -> Result<ApprovedSensitivity, Failure> {
-        let (approval, now) = (self.approval, reading.now());
-        if now >= approval.expires_at || approval.expires_at > now.plus_s(PLAN_APPROVAL_S) {
-            let why = "the approval of the lower sensitivity has expired, or is for longer than 24 hours; nothing was changed";
-            return Err(Failure::new(code::PLAN_APPROVAL_EXPIRED).because(why).mended_by(AGAIN));
+        let (approval, name, now) = (self.approval, &secret.name, reading.now());
+        let expires_at = approval.expires_at;
+        if now >= expires_at {
+            return Err(expired(name, &format!("expired at {expires_at}")));
+        }
+        if expires_at > now.plus_s(PLAN_APPROVAL_S) {
+            let problem = format!(
+                "counts until {expires_at}, which is more than 24 hours ahead: the clock of the machine that signed it may be wrong"
+            );
+            return Err(expired(name, &problem));
         }
         if secret.classified_seq != Some(approval.classified_seq) {
-            return Err(outdated("the sensitivity of the secret was changed since the approval"));
+            return Err(outdated(name, "the sensitivity of the secret was changed since the approval"));
         }
         let operator = &approval.operator;
         let second = SecondPerson::of(reading, by, Some(operator), LOWER);
-        let person = second.eligible(by.scope(), StoreSecrets::NEED.roles, operator, self.key)?;
+        let person =
+            second.eligible(by.scope(), StoreSecrets::NEED.roles, operator, self.key.fingerprint())?;
         Ok(ApprovedSensitivity {
             operator: operator.clone(),
             person: person.clone(),
-            approval_key: self.key.hex(),
+            approval_key: self.key.fingerprint().hex(),
+            public_key: base64url(&self.key.public_der()),
+            key_seq: self.key.accepted_seq(),
             classified_seq: approval.classified_seq,
             expires_at: approval.expires_at.to_string(),
             signature: base64url(&approval.signature),
@@ -99,19 +108,28 @@ impl VerifiedApproval<'_> {
     }
 }
 
-const AGAIN: &str =
-    "have the second operator approve again: `keyward secret classify NAME ordinary --approve --out FILE`";
+fn again(name: &SecretName) -> String {
+    format!(
+        "have the second operator approve again: `keyward secret classify {name} ordinary --approve --out FILE`"
+    )
+}
 
-fn outdated(problem: &str) -> Failure {
+fn expired(name: &SecretName, problem: &str) -> Failure {
+    let why =
+        format!("the approval of the lower sensitivity of secret `{name}` {problem}; nothing was changed");
+    Failure::new(code::PLAN_APPROVAL_EXPIRED).because(why).mended_by(again(name))
+}
+
+fn outdated(name: &SecretName, problem: &str) -> Failure {
     let why = format!("{problem}; nothing was changed");
-    Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why).mended_by(AGAIN)
+    Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why).mended_by(again(name))
 }
 
 /// The refusal of a lower sensitivity without an approval.
 pub(super) fn unapproved(name: &SecretName) -> Failure {
     let why = format!(
-        "a lower sensitivity of secret `{name}` restricts less what delivers it, and this broker demands the approval of a second \
-         operator for that; nothing was changed"
+        "a lower sensitivity of secret `{name}` restricts less what delivers it now or later, and this broker demands the approval of \
+         a second operator for that; nothing was changed"
     );
     let fix = format!(
         "another person with the role `admin` runs `keyward secret classify {name} ordinary --approve --out approval.json`; then: \

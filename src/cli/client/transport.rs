@@ -195,7 +195,7 @@ impl Transport {
         let failure = handshake_failure(address, origin, error, SystemClock::new().now());
         let closed = || {
             self.unreachable(
-                "the connection was closed during the TLS handshake, e.g. at the broker's connection limit",
+                "the connection was closed during the TLS handshake, e.g. because the broker has ended, or at its connection limit",
             )
         };
         TransportFailure::Other(failure.unwrap_or_else(closed))

@@ -26,7 +26,7 @@ pub(super) fn missing<'a>(
     let missing: BTreeSet<&str> = requested.filter(|name| !granted.contains(name)).collect();
     let described = |name: &&str| match left_out.iter().find(|one| one.capability.as_str() == *name) {
         Some(LeftOutAnswer { code, reason, .. }) => format!("`{name}` ({code}: {reason})"),
-        None => format!("`{name}` (no role of this agent holds it, or it is suspended)"),
+        None => format!("`{name}` (no role of this agent holds it, or it is suspended or denied)"),
     };
     let described: Vec<String> = missing.iter().map(described).collect();
     (!described.is_empty()).then(|| described.join(", "))

@@ -201,10 +201,8 @@ impl InviteArgs {
         let invited = client.call(INVITE_AGENT, &name, &body).await?;
         let uses = self.uses.filter(|uses| *uses > 1);
         let uses = uses.map_or("one use".to_owned(), |uses| format!("{uses} uses"));
-        let file = self.out.as_deref().and_then(Path::file_name).map(|file| file.to_string_lossy());
-        let file = file.map_or_else(String::new, |file| format!(" --code-file {file}"));
-        let said =
-            format!("{uses}, until {}; on the agent's machine: `keyward join{file}`", invited.expires_at);
+        let join = NewCode::join(self.out.as_deref());
+        let said = format!("{uses}, until {}; on the agent's machine: `{join}`", invited.expires_at);
         NewCode { sent: &invited.sent, code: &invited.code, said }.hand_over(out, session.console)
     }
 }
@@ -223,6 +221,12 @@ const ENROLMENT_CODE: OnlyCopy = OnlyCopy {
 };
 
 impl NewCode<'_> {
+    /// The command that uses the code, with the file `out` if the code is written to one.
+    pub(super) fn join(out: Option<&Path>) -> String {
+        let file = out.and_then(Path::file_name).map(|file| file.to_string_lossy());
+        file.map_or_else(|| "keyward join".to_owned(), |file| format!("keyward join --code-file {file}"))
+    }
+
     /// Opens the file for the code, before there is one.
     pub(super) fn out(path: Option<&Path>) -> Result<Option<OutFile<'_>>, CommandFailure> {
         path.map(|path| OutFile::open(path, "no code was made")).transpose()

@@ -6,12 +6,21 @@ use crate::wire::{ApprovalKeysAnswer, SignedApprovalAnswer};
 /// Characters of a state that are shown.
 const STATE_CHARS: usize = 64;
 
-/// Names the approvals of open requests that were signed with another key than the accepted one.
+/// The approvals of open requests that were signed with another key than the accepted one.
+fn uncounted(keys: &ApprovalKeysAnswer) -> Vec<&SignedApprovalAnswer> {
+    let accepted = accepted_of(keys);
+    keys.approvals.iter().filter(|one| Some(one.fingerprint.as_str()) != accepted).collect()
+}
+
+/// Whether approvals do not count because of their key.
+pub(super) fn has_uncounted(keys: &ApprovalKeysAnswer) -> bool {
+    !uncounted(keys).is_empty()
+}
+
+/// After a change of the keys: names the approvals of open requests that were signed with another key than the accepted one.
 pub(super) fn say_uncounted(keys: &ApprovalKeysAnswer, console: &Console) {
     let operator = &keys.operator;
-    let accepted = accepted_of(keys);
-    let affected: Vec<&SignedApprovalAnswer> =
-        keys.approvals.iter().filter(|one| Some(one.fingerprint.as_str()) != accepted).collect();
+    let affected = uncounted(keys);
     if affected.is_empty() {
         console.say(&format!(
             "note: no pending request and no approval is affected: none has an approval by `{operator}` with another key"
@@ -22,7 +31,7 @@ pub(super) fn say_uncounted(keys: &ApprovalKeysAnswer, console: &Console) {
         "note: approvals by `{operator}` with another key do not count any more. Affected requests:"
     ));
     say_requests(&affected, console);
-    console.say(&match accepted {
+    console.say(&match accepted_of(keys) {
         Some(_) => format!("to approve one again, `{operator}` runs: `keyward approval approve ID`"),
         None => format!(
             "another operator can approve them, or `{operator}` once it has an accepted key: `keyward approval approve ID`"

@@ -1,6 +1,6 @@
 use clap::Subcommand;
 
-use super::approval_key_notes::{say_ending, say_uncounted};
+use super::approval_key_notes::{has_uncounted, say_ending, say_uncounted};
 use super::approval_view::{Line, text_of};
 use super::on_host::OnHostArgs;
 use crate::base::OperatorName;
@@ -221,7 +221,7 @@ async fn show(session: VerbSession<'_>) -> Result<(), CommandFailure> {
              create`"
         ));
     }
-    if !keys.approvals.is_empty() {
+    if has_uncounted(&keys) {
         say_uncounted(&keys, console);
     }
     Ok(())

@@ -40,7 +40,7 @@ pub struct LeaseGetArgs {
 /// The format of a printed login.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LoginFormat {
-    /// Commands for a shell that export the variables of `env`: `eval "$(keyward lease get CAPABILITY)"`
+    /// Commands for a shell that export the variables of `env`: `login=$(keyward lease get CAPABILITY) && eval "$login" && COMMAND`
     Shell,
     /// Environment variables for the client library of the database, one `NAME=value` per line, without quotes, e.g. for `docker run --env-file`
     Env,

@@ -97,7 +97,8 @@ impl OperatorInviteArgs {
         let invited = client.call(INVITE_OPERATOR, &name, &body).await?;
         let until = &invited.expires_at;
         let life = invited.certificate_life_s.map_or_else(String::new, |life_s| self.granted(life_s));
-        let said = format!("one use, until {until}{life}; on the operator's machine: `keyward join`");
+        let join = NewCode::join(self.out.as_deref());
+        let said = format!("one use, until {until}{life}; on the operator's machine: `{join}`");
         NewCode { sent: &invited.sent, code: &invited.code, said }.hand_over(out, session.console)
     }
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 
 use super::plan_lines::lines;
 use crate::base::code;
@@ -114,22 +115,30 @@ const APPROVAL_BYTES_MAX: usize = 16 * 1024;
 
 /// The approval in the file at `path`.
 pub(super) fn read_approval(path: &Path) -> Result<PlanApprovalBody, CommandFailure> {
+    read_signed(path, "the approval of a plan", "keyward plan -f FILE --approve --out FILE")
+}
+
+/// The approval in the file at `path`, which `command` wrote.
+pub(super) fn read_signed<T: DeserializeOwned>(
+    path: &Path,
+    what: &str,
+    command: &str,
+) -> Result<T, CommandFailure> {
     let malformed = |problem: &str| {
-        let why = format!("the file `{}` {problem}", path.display());
-        CommandFailure::new(code::PLAN_APPROVAL_MALFORMED).because(why)
+        let why = format!("the file `{}` {problem} {what}", path.display());
+        let fix = format!("use the file of `{command}` as it is");
+        CommandFailure::new(code::PLAN_APPROVAL_MALFORMED).because(why).mended_by(fix)
     };
     let unreadable = |error: std::io::Error| CommandFailure::of_file(path, &error);
     let mut text = Vec::new();
     let most = u64::try_from(APPROVAL_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path).and_then(|file| file.take(most).read_to_end(&mut text)).map_err(unreadable)?;
     if text.len() > APPROVAL_BYTES_MAX {
-        return Err(malformed(&format!(
-            "is longer than {APPROVAL_BYTES_MAX} bytes, so it is not the approval of a plan"
-        )));
+        return Err(malformed(&format!("is longer than {APPROVAL_BYTES_MAX} bytes, so it is not")));
     }
-    let parsed: serde_json::Value = serde_json::from_slice(&text)
-        .map_err(|_| malformed("is not JSON, so it is not the approval of a plan"))?;
-    serde_json::from_value(parsed).map_err(|_| malformed("is JSON, but not the approval of a plan"))
+    let parsed: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|_| malformed("is not JSON, so it is not"))?;
+    serde_json::from_value(parsed).map_err(|_| malformed("is JSON, but not"))
 }
 
 #[cfg(test)]

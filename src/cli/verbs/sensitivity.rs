@@ -1,12 +1,12 @@
 //! `keyward secret classify`, and the approval of a lower sensitivity by a second operator.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::approval_view::{Line, text_of};
+use super::declarations::quoted;
+use super::plan_approval::read_signed;
 use crate::base::code;
 use crate::base::encoding::base64url;
 use crate::base::limits::PLAN_APPROVAL_S;
@@ -29,7 +29,7 @@ pub struct ClassifyArgs {
     /// Confirm that capabilities deliver the secret under fewer restrictions: needed for a lower sensitivity
     #[arg(long)]
     widen: bool,
-    /// The approval of a second operator, from the same command with `--approve`; needed for a lower sensitivity where the
+    /// The approval of a second operator, from the same command with `--approve`; needed for each lower sensitivity where the
     /// broker demands a second operator
     #[arg(long, value_name = "FILE")]
     approved: Option<PathBuf>,
@@ -75,8 +75,11 @@ async fn approve(
     let secret = client.call(GET_SECRET, name, &Nothing).await?;
     let present = secret.sensitivity.parse::<Sensitivity>().unwrap_or_default();
     let Some(classified_seq) = secret.classified_seq.filter(|_| to < present) else {
-        let why =
-            format!("the secret `{name}` has the sensitivity {}, which is not higher", secret.sensitivity);
+        let why = format!(
+            "the secret `{name}` has the sensitivity {}, so {} is not lower",
+            secret.sensitivity,
+            to.as_str()
+        );
         return Err(CommandFailure::new(code::PLAN_APPROVAL_NOT_NEEDED).because(why).mended_by(format!(
             "set it without an approval: `keyward secret classify {name} {}`",
             to.as_str()
@@ -88,16 +91,19 @@ async fn approve(
     let file = OutFile::open(out, "nothing was signed")?;
     let expires_at =
         SystemClock::new().now().plus_s(PLAN_APPROVAL_S.saturating_sub(CLOCKS_DIFFER_S)).to_string();
-    let message = SensitivityBallot::approve(&operator, (name, to), classified_seq, &expires_at).canonical();
+    let message = SensitivityBallot::approve(&operator, name, to, classified_seq, &expires_at).canonical();
     let message = message.map_err(|_| CommandFailure::internal("the approval has no canonical form"))?;
     let capabilities: Vec<String> = secret.consumers.iter().map(|one| one.capability.to_string()).collect();
+    let capabilities =
+        if capabilities.is_empty() { "none that you can see".to_owned() } else { capabilities.join(", ") };
     let lines: [Line; 4] = [
         ("secret", name.to_string()),
         ("sensitivity", format!("{} (present: {})", to.as_str(), present.as_str())),
-        ("capabilities", visible(&capabilities.join(", "), CAPABILITIES_CHARS)),
+        ("capabilities", visible(&capabilities, CAPABILITIES_CHARS)),
         (
             "you approve",
-            "this change: the capabilities deliver the secret under fewer restrictions".to_owned(),
+            "this change: these and later capabilities deliver the secret under fewer restrictions"
+                .to_owned(),
         ),
     ];
     let signature = base64url(&sign_approval(key, &message, &text_of(&lines))?);
@@ -111,7 +117,13 @@ async fn approve(
         signature,
     };
     let text = serde_json::to_vec_pretty(&approval);
-    file.fill(&text.map_err(|error| CommandFailure::internal(&error.to_string()))?)
+    file.fill(&text.map_err(|error| CommandFailure::internal(&error.to_string()))?)?;
+    session.console.say(&format!(
+        "approved; another person makes the change: `keyward secret classify {name} {} --widen --approved {}`",
+        to.as_str(),
+        quoted(out)
+    ));
+    Ok(())
 }
 
 /// Seconds that the clock of this machine may be ahead of the broker's: an approval for longer than 24 hours is refused.
@@ -120,17 +132,8 @@ const CLOCKS_DIFFER_S: i64 = 300;
 /// Characters of the names of capabilities that are shown.
 const CAPABILITIES_CHARS: usize = 4000;
 
-/// Longest file with an approval, in bytes.
-const APPROVAL_BYTES_MAX: u64 = 16 * 1024;
-
 /// The approval in the file at `path`.
 fn read_approval(path: &Path) -> Result<SensitivityApprovalBody, CommandFailure> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(APPROVAL_BYTES_MAX).read_to_end(&mut text));
-    read.map_err(|error| CommandFailure::of_file(path, &error))?;
-    serde_json::from_slice(&text).map_err(|_| {
-        let why = format!("the file `{}` is not the approval of a lower sensitivity", path.display());
-        let fix = "use the file of `keyward secret classify NAME ordinary --approve --out FILE` as it is";
-        CommandFailure::new(code::PLAN_APPROVAL_MALFORMED).because(why).mended_by(fix)
-    })
+    let command = "keyward secret classify NAME ordinary --approve --out FILE";
+    read_signed(path, "the approval of a lower sensitivity", command)
 }

@@ -56,6 +56,9 @@ fn denial_and_change_of_a_key_name_what_they_affect() {
     let shown = said(&process, "alice", &["approval", "show", &first]);
     let to_end = format!("to end the approval: `keyward approval deny {first}`");
     has(&shown, &["1 of at most 2 issued, 1 left", "valid token", "keyward token revoke tok_", &to_end]);
+    // And her keys are shown without a note: each approval is one with the accepted key
+    let keys = said(&process, "alice", &["approval", "key", "show"]);
+    assert!(keys.contains("accepted") && !keys.contains("another key"), "{keys}");
     // When she denies it, then she learns what still works, and how it ends
     let denied = said(&process, "alice", &["approval", "deny", &first]);
     has(

@@ -6,6 +6,7 @@ pub(crate) mod commands;
 mod context;
 mod introduced;
 mod lying_broker;
+mod second_operator;
 mod webhook;
 
 use keyward::base::encoding::base64url;

@@ -231,6 +231,39 @@ async fn operators_see_the_approvals_of_their_owner() {
 }
 
 #[tokio::test]
+async fn operator_with_an_owner_sees_no_request_in_the_entry_of_a_vote() {
+    // Given a request for a capability of the owner, in an environment of nobody, and its vote
+    let (broker, red, _) = crate::operators::teams().await;
+    let place = "[[environment]]\nname = \"staging-east\"\n";
+    applied(&broker, &format!("{place}{}", policy("second", BY_SECOND, "red.call"))).await;
+    let call = "[[capability]]\nname = \"red.call\"\naccess = \"write\"\ndelivery = \"mint\"\n\
+                audience = \"https://red.example.com\"\nmax_life_s = 120\nenvironment = \"staging-east\"\n\
+                [capability.parameters]\naccount = { type = \"text\" }\n";
+    let role = "[[role]]\nname = \"red-caller\"\ncapabilities = [\"red.call\"]\n[[agent]]\nname = \"red-bot\"\nroles = [\"red-reader\", \"red-caller\"]\nperson = \"dev@corp.example\"\n";
+    let text = format!("{call}{role}");
+    let files = json!({ "widen": true, "files": [{ "name": "a.toml", "text": text }] });
+    let reply = red.post_json("/v1/apply", &files).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let agent = broker.agent("red-bot", &[]).await;
+    let body = json!({
+        "capabilities": ["red.call"], "reason": "x", "parameters": { "red.call": { "account": "p-4711" } },
+    });
+    let id = agent.caller.post_json("/v1/approvals", &body).await.json()["approval"].clone();
+    let ann = Approver::join(&broker, "ann", "approver", "ann@corp.example").await;
+    ann.approves(id.as_str().unwrap()).await;
+    // When the operator reads the entry of the vote, then it is without the request
+    let path = "/v1/ledger/entries?kind=approval.approved";
+    let seen = red.get(path).await.json();
+    let event = &seen["items"][0]["event"];
+    assert_eq!((&event["approval"], &event["by"]), (&id, &json!("ann")), "{seen}");
+    assert!(event["signature"].is_string() && event["canonical_request"].is_null(), "{seen}");
+    assert!(!seen.to_string().contains("p-4711") && !seen.to_string().contains("staging-east"), "{seen}");
+    // The twin: an operator with the scope `all` sees it
+    let whole = broker.operator().get(path).await.text();
+    assert!(whole.contains("p-4711") && whole.contains("staging-east"), "{whole}");
+}
+
+#[tokio::test]
 async fn a_list_of_approvals_has_pages() {
     let (broker, agent, ann) = scene().await;
     for life_s in [20, 30, 40] {

@@ -17,7 +17,7 @@ use crate::interop::python_path;
 const ONE: Signatures = Signatures { verified: 1, without_key: 0 };
 
 /// What the Python verifier says, and whether it accepts the bundle.
-fn by_python(bundle: &[u8], key: &str) -> (bool, String) {
+pub(crate) fn by_python(bundle: &[u8], key: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bundle.zip");
     std::fs::write(&file, bundle).unwrap();
@@ -27,14 +27,29 @@ fn by_python(bundle: &[u8], key: &str) -> (bool, String) {
     (output.status.success(), said)
 }
 
+/// Both verifiers refuse the bundle because of the entry `seq`.
+fn assert_refused(what: &str, (bytes, key): &(Vec<u8>, String), seq: u64) {
+    let refused = verify(bytes, &NoteVerifier::parse(key).unwrap()).unwrap_err();
+    assert_eq!(refused, EvidenceError::Signed(seq), "{what}");
+    let (accepts, said) = by_python(bytes, key);
+    assert!(!accepts && said.starts_with("refused: "), "{what}: {said}");
+}
+
 /// A ledger of the entry that accepted a key, of a vote about the agent `a`, and of the bundle; signed by a key of its own.
 /// So a changed vote is a part of the ledger, and only its signature is wrong.
 fn bundle_of(accepted: &Value, vote: &Value) -> (Vec<u8>, String) {
+    bundle_after(&[(0x0221, accepted)], vote)
+}
+
+/// The same with these entries before the vote, the first one in the place of the entry that accepted the key of the vote.
+fn bundle_after(before: &[(u16, &Value)], vote: &Value) -> (Vec<u8>, String) {
     let subject = EvidenceSubject { kind: "agent".to_owned(), name: "a".to_owned() };
     let exported = json!({ "by": "admin", "subject": { "kind": "agent", "name": "a" } });
-    let key_seq = vote["key_seq"].as_u64().unwrap_or(1);
-    let events = [(0x0221, accepted, None), (0x0f02, vote, Some(0)), (0x0d01, &exported, Some(key_seq + 1))];
-    let entries: Vec<DisclosedEntry> = (key_seq..)
+    let first = vote["key_seq"].as_u64().unwrap_or(1);
+    let voted = first + before.len() as u64;
+    let related = before.iter().map(|(kind, event)| (*kind, *event, None));
+    let events = related.chain([(0x0f02, vote, Some(0)), (0x0d01, &exported, Some(voted))]);
+    let entries: Vec<DisclosedEntry> = (first..)
         .zip(events)
         .map(|(seq, (kind, event, previous))| DisclosedEntry {
             seq,
@@ -52,7 +67,7 @@ fn bundle_of(accepted: &Value, vote: &Value) -> (Vec<u8>, String) {
         .collect();
     // The entries before these are of no interest.
     let filler = DisclosedEntry { seq: 0, links: Vec::new(), ..entries[0].clone() };
-    let fillers = (1..key_seq).map(|_| filler.node());
+    let fillers = (1..first).map(|_| filler.node());
     let nodes: Vec<Digest> = fillers.chain(entries.iter().map(DisclosedEntry::node)).collect();
     let (mut tree, mut paths) =
         (Tree::new(), InclusionPaths::of(entries.iter().map(|entry| entry.seq).collect()));
@@ -60,13 +75,13 @@ fn bundle_of(accepted: &Value, vote: &Value) -> (Vec<u8>, String) {
         tree.append_node(node);
         paths.add(node);
     }
-    let places = [EntryPlace::Related, EntryPlace::Subject, EntryPlace::Subject];
+    let place =
+        |entry: &DisclosedEntry| if entry.seq < voted { EntryPlace::Related } else { EntryPlace::Subject };
     let paths = paths.finish().unwrap();
     let records: Vec<EvidenceRecord> = entries
         .iter()
-        .zip(places)
         .zip(&paths)
-        .map(|((entry, place), path)| EvidenceRecord::of(entry.clone(), place, "x", path).unwrap())
+        .map(|(entry, path)| EvidenceRecord::of(entry.clone(), place(entry), "x", path).unwrap())
         .collect();
     let scope = EvidenceScope {
         subject,
@@ -74,7 +89,7 @@ fn bundle_of(accepted: &Value, vote: &Value) -> (Vec<u8>, String) {
         subjects: Vec::new(),
         since_ms: 0,
         until_ms: None,
-        through: entries[2].seq,
+        through: voted + 1,
     };
     let timeline = Timeline::of(&scope, &records, Vec::new(), |_| (String::new(), String::new()));
     let key = Ed25519Key::from_pkcs8(&Ed25519Key::generate().unwrap()).unwrap();
@@ -161,18 +176,61 @@ async fn changed_vote_is_refused_although_it_is_in_the_ledger() {
         ),
     ];
     for (what, vote) in votes {
-        let (bytes, key) = bundle_of(accepted, &vote);
-        let refused = verify(&bytes, &NoteVerifier::parse(&key).unwrap()).unwrap_err();
         let seq = vote["key_seq"].as_u64().unwrap() + 1;
-        assert_eq!(refused, EvidenceError::Signed(seq), "{what}");
-        let (accepts, said) = by_python(&bytes, &key);
-        assert!(!accepts && said.starts_with("refused: "), "{what}: {said}");
+        assert_refused(what, &bundle_of(accepted, &vote), seq);
     }
-    // A key that was accepted for another operator
-    let mut of_another = accepted.clone();
-    of_another["operator"] = json!("eve");
-    let (bytes, key) = bundle_of(&of_another, vote);
-    assert!(verify(&bytes, &NoteVerifier::parse(&key).unwrap()).is_err() && !by_python(&bytes, &key).0);
+}
+
+#[tokio::test]
+async fn vote_by_a_key_that_was_not_accepted_then_is_refused() {
+    let (_broker, _agent, vote, accepted) = voted().await;
+    let (vote, accepted) = (&vote["event"], &accepted["event"]);
+    let key_seq = vote["key_seq"].as_u64().unwrap();
+    let changed = |field: &str, value: Value| {
+        let mut event = accepted.clone();
+        event[field] = value;
+        event
+    };
+    let (of_another, another) = (changed("operator", json!("eve")), changed("key", vote["digest"].clone()));
+    let removed = json!({ "by": "admin", "operator": "ann", "keys": [accepted["key"]] });
+    for (what, before) in [
+        ("no entry about the key", vec![]),
+        ("accepted for another operator", vec![(0x0221, &of_another)]),
+        ("another key accepted", vec![(0x0221, &another)]),
+        ("proposed", vec![(0x0220, accepted)]),
+        ("replaced", vec![(0x0221, accepted), (0x0221, &another)]),
+        ("removed", vec![(0x0221, accepted), (0x0222, &removed)]),
+    ] {
+        assert_refused(what, &bundle_after(&before, vote), key_seq + before.len() as u64);
+    }
+    // The twin: a change of the keys of another operator ends nothing
+    let (bytes, key) = bundle_after(&[(0x0221, accepted), (0x0221, &of_another)], vote);
+    assert_eq!(verify(&bytes, &NoteVerifier::parse(&key).unwrap()).unwrap().signatures, ONE);
+    assert!(by_python(&bytes, &key).0, "{}", by_python(&bytes, &key).1);
+}
+
+#[tokio::test]
+async fn vote_whose_entry_names_another_request_is_refused() {
+    let (_broker, _agent, vote, accepted) = voted().await;
+    let (vote, accepted) = (&vote["event"], &accepted["event"]);
+    for (what, field, value) in [
+        ("agent", "agent", json!("b")),
+        ("capabilities", "capabilities", json!(["reports.read"])),
+        ("more capabilities", "capabilities", json!(["reports.publish", "reports.read"])),
+        ("no request", "canonical_request", Value::Null),
+        ("no entry of the key", "key_seq", Value::Null),
+        ("no key", "public_key", Value::Null),
+    ] {
+        // The signature is still one of the request
+        let mut changed = vote.clone();
+        if value.is_null() {
+            changed.as_object_mut().unwrap().remove(field);
+        } else {
+            changed[field] = value;
+        }
+        let seq = changed["key_seq"].as_u64().unwrap_or(1) + 1;
+        assert_refused(what, &bundle_of(accepted, &changed), seq);
+    }
 }
 
 #[tokio::test]

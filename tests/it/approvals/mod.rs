@@ -11,6 +11,7 @@ mod stock_clients;
 mod using;
 mod voting;
 
+pub(crate) use evidence::by_python;
 use keyward::base::Timestamp;
 use keyward::base::encoding::base64url;
 use keyward::crypto::{EcdsaKey, SignatureForm, sha256};

@@ -129,7 +129,13 @@ async fn vote_with_a_replaced_key_is_listed_with_the_keys_and_repeated() {
     // When the keys are removed, then the answer names it; and not after the end of the request
     let removed = broker.operator().post_json("/v1/operators/ann/approval-key/remove", &json!({})).await;
     assert_eq!(removed.json()["approvals"][0]["approval"], json!(id), "{}", removed.text());
+    let lapsed = async || {
+        let votes = shown(&ann.caller, &id).await["votes"].take();
+        votes.as_array().unwrap().iter().filter(|vote| vote["lapsed"].is_array()).count()
+    };
+    assert!(lapsed().await > 0);
     assert_eq!(ann.deny(&id).await.status, 200);
+    assert_eq!(lapsed().await, 0, "no vote has to count any more");
     assert_eq!(listed().await["approvals"], Value::Null);
 }
 

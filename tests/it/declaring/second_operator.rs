@@ -4,6 +4,8 @@ use keyward::base::Timestamp;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PLAN_APPROVAL_S;
 use keyward::crypto::EcdsaKey;
+use keyward::evidence::{Signatures, verify};
+use keyward::ledger::NoteVerifier;
 use keyward::wire::{PlanBallot, SensitivityBallot};
 use serde_json::{Value, json};
 
@@ -280,13 +282,13 @@ async fn operator_of_unknown_person_applies_no_wider_plan() {
     refused(&scene.apply(&wider(), Some(&approval)).await, 403, "approval_key_missing");
 }
 
-/// The approval by `bob` with `key` of the sensitivity `ordinary` of `github/app`, which the entry `since` classified.
-fn lower_sensitivity(key: &EcdsaKey, since: u64, expires_at: &str) -> Value {
-    let (operator, secret) = ("bob".parse().unwrap(), "github/app".parse().unwrap());
+/// The approval by `bob` with `key` of the sensitivity `ordinary` of the secret `name`, which the entry `since` classified.
+fn lower_sensitivity(key: &EcdsaKey, name: &str, since: u64, expires_at: &str) -> Value {
+    let (operator, secret) = ("bob".parse().unwrap(), name.parse().unwrap());
     let to = "ordinary".parse().unwrap();
-    let signed = SensitivityBallot::approve(&operator, (&secret, to), since, expires_at).canonical().unwrap();
+    let signed = SensitivityBallot::approve(&operator, &secret, to, since, expires_at).canonical().unwrap();
     json!({
-        "type": SensitivityBallot::KIND, "operator": "bob", "secret": "github/app", "sensitivity": "ordinary",
+        "type": SensitivityBallot::KIND, "operator": "bob", "secret": name, "sensitivity": "ordinary",
         "classified_seq": since, "expires_at": expires_at, "signature": base64url(&key.sign(&signed).unwrap()),
     })
 }
@@ -313,15 +315,15 @@ async fn lower_sensitivity_needs_the_approval_of_a_second_operator() {
     let refusal = lower(None).await;
     refused(&refusal, 409, "widening_needs_second_operator");
     assert!(refusal.text().contains("--approve --out"), "{}", refusal.text());
-    let approval = lower_sensitivity(&scene.key, since, noon);
+    let approval = lower_sensitivity(&scene.key, "github/app", since, noon);
     let mut later = approval.clone();
     later["expires_at"] = json!("2027-01-15T13:00:00.000Z");
     refused(&lower(Some(&later)).await, 403, "approval_signature_invalid");
-    let long = lower_sensitivity(&scene.key, since, "2027-01-17T12:00:00.000Z");
+    let long = lower_sensitivity(&scene.key, "github/app", since, "2027-01-17T12:00:00.000Z");
     refused(&lower(Some(&long)).await, 403, "plan_approval_expired");
-    let ended = lower_sensitivity(&scene.key, since, "2027-01-15T08:00:00.000Z");
+    let ended = lower_sensitivity(&scene.key, "github/app", since, "2027-01-15T08:00:00.000Z");
     refused(&lower(Some(&ended)).await, 403, "plan_approval_expired");
-    let earlier = lower_sensitivity(&scene.key, since - 1, noon);
+    let earlier = lower_sensitivity(&scene.key, "github/app", since - 1, noon);
     refused(&lower(Some(&earlier)).await, 409, "plan_approval_outdated");
     let mut other = approval.clone();
     other["secret"] = json!("github/other");
@@ -336,7 +338,37 @@ async fn lower_sensitivity_needs_the_approval_of_a_second_operator() {
     let event = scene.broker.entries("secret.sensitivity-lowered").await.last().unwrap()["event"].clone();
     assert_eq!((&event["operator"], &event["approved"]["operator"]), (&json!("admin"), &json!("bob")));
     assert_eq!(event["approved"]["person"], "bob@corp.example");
+    // And a third party verifies it with a bundle
+    let agent = scene.broker.agent("a", &[]).await;
+    let key = agent.caller.get("/v1/checkpoint/key").await.text();
+    let made = by.post_json("/v1/evidence", &json!({ "kind": "operator", "name": "bob" })).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let verified = verify(&made.body, &NoteVerifier::parse(key.trim()).unwrap()).unwrap();
+    assert_eq!(verified.signatures, Signatures { verified: 1, without_key: 0 });
+    let (accepts, said) = crate::approvals::by_python(&made.body, key.trim());
+    assert!(accepts && said.contains("verified approvals by operators: 1"), "{said}");
     // And the approval counts once
     raise().await;
     refused(&lower(Some(&approval)).await, 409, "plan_approval_outdated");
+}
+
+#[tokio::test]
+async fn lower_sensitivity_of_an_undelivered_secret_needs_the_approval_too() {
+    // Given a secret that was stored with the sensitivity `high`, and that no capability delivers
+    let scene = Scene::start().await;
+    let by = scene.broker.operator();
+    let headers = [("content-type", "application/octet-stream"), ("keyward-sensitivity", "high")];
+    assert_eq!(by.send("PUT", "/v1/secrets/spare", &headers, b"value").await.status, 201);
+    let shown = by.get("/v1/secrets/spare").await.json();
+    assert_eq!(shown["sensitivity"], "high");
+    // When one operator lowers it, then it is refused: a capability that comes later would deliver it
+    let route = "/v1/secret-sensitivity/spare";
+    let mut body = json!({ "sensitivity": "ordinary" });
+    refused(&by.post_json(route, &body).await, 409, "widening_needs_second_operator");
+    // And the entry of the value is the one that an approval names
+    let since = shown["classified_seq"].as_u64().unwrap();
+    body["approval"] = lower_sensitivity(&scene.key, "spare", since, "2027-01-15T12:00:00.000Z");
+    let lowered = by.post_json(route, &body).await;
+    assert_eq!(lowered.status, 200, "{}", lowered.text());
+    assert_eq!(by.get("/v1/secrets/spare").await.json()["sensitivity"], "ordinary");
 }

@@ -115,15 +115,21 @@ fn a_moved_broker_serves_after_it_was_adopted_at_its_new_address() {
     let blocks = blocks("how-to/move-host.md");
     run_as(&process, "operator", &blocks[0], &[]);
     process.stop();
-    said_by(&shell(&process.path(""), "mv data old && cp -a old data", &[]));
-    run_as(&process, "operator", &blocks[1], &[]);
+    // The data directory is a link, as with the unit.
+    said_by(&shell(&process.path(""), "mv data old && ln -s old linked", &[]));
+    let copy = blocks[1].replace("root@$NEW_HOST:$DATA/", "$COPY/");
+    let (from, to) =
+        (process.path("linked").display().to_string(), process.path("data").display().to_string());
+    said_by(&shell(&process.path(""), &copy, &[("DATA", &from), ("COPY", &to)]));
+    assert!(!process.path("data").is_symlink() && process.path("data/keyring").exists());
+    run_as(&process, "operator", &blocks[2], &[]);
     process.serve();
-    run_as(&process, "operator", &[blocks[2].as_str(), &blocks[3]].concat(), &[]);
+    run_as(&process, "operator", &[blocks[3].as_str(), &blocks[4]].concat(), &[]);
     let serves = |_: &u32| process.run_as("operator", &["secret", "put", "other"], b"value").status.success();
     assert!((0..200).find(serves).is_some(), "{}", process.log());
     // The certificate has both names.
     let address = fs::read_to_string(process.path("home-a/agent/address")).unwrap();
     let address = address.trim().replace("127.0.0.1", "localhost");
-    let said = run_as(&process, "a", &blocks[4], &[("NEW_ADDRESS", &address)]);
+    let said = run_as(&process, "a", &blocks[5], &[("NEW_ADDRESS", &address)]);
     assert!(said.contains("spiffe://keyward.test/agent/a"), "{said}");
 }

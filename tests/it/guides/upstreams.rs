@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{as_operator, blocks, run_as, said_by, shell};
+use super::{as_operator, blocks, run_as, said, said_by, shell};
 use crate::mariadb::FIRST;
 use crate::mariadb::leases::{BY_ADMIN, declared};
 use crate::rotation::LOOPBACK;
@@ -180,6 +180,8 @@ fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
     assert_eq!(said.matches("(1 row)").count(), 1, "{said}");
     let said = as_agent(4, &[]);
     assert_eq!(said.matches("(1 row)").count(), 2, "{said}");
+    // When there is no login, then the line of the page does not start the client program with its own defaults
+    assert!(!starts_without_login(&process, "psql", &blocks(page)[3]));
     // Without a place for the CA certificates the command says what is needed.
     drop(fs::remove_dir_all(process.path("home-bot/server-authorities")));
     fs::write(process.path("home-bot/server-authorities"), "no directory").unwrap();
@@ -196,6 +198,16 @@ fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
     assert_eq!(postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'kw\\_%'"), "0");
 }
 
+/// Whether `script` starts `program` for a person without an identity, whose shell does not stop at failures.
+fn starts_without_login(process: &Process, program: &str, script: &str) -> bool {
+    let home = process.path("home-nobody").display().to_string();
+    let script = format!("set +eu\n{program}() {{ echo STARTED; }}\n{script}");
+    let output = shell(&process.path(""), &script, &[("KEYWARD_HOME", home.as_str())]);
+    let said = said(&output);
+    assert!(said.contains("error: "), "the lease fails: {said}");
+    said.contains("STARTED")
+}
+
 #[test]
 fn mariadb_reads_the_printed_file_by_the_page() {
     let server = MariaDb::start(FIRST);
@@ -210,6 +222,7 @@ fn mariadb_reads_the_printed_file_by_the_page() {
         let said =
             run_as(&process, "bot", &block.replace(" orders'", " orders -e \"SELECT CURRENT_USER()\"'"), &[]);
         assert!(said.contains("kw_") && said.contains("CURRENT_USER()"), "{block}: {said}");
+        assert!(!starts_without_login(&process, "mariadb", &block), "{block}");
     }
     let url = run_as(&process, "bot", "keyward lease get orders.query --format url", &[]);
     let ca = url.lines().next().unwrap().rsplit_once("&ssl-ca=").unwrap().1.replace("%2F", "/");

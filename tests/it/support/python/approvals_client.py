@@ -183,6 +183,9 @@ except keyward.Denied as error:
 except keyward.KeywardError as error:
     assert error.code == "approval_request_invalid", error
 
+for odd in (b"", b"<html>", b"[]", b'"x"'):
+    assert keyward._error(502, odd).code == "response_invalid", odd
+
 full = keyward._error(429, b'{"code":"too_many_approvals","retryable":false}')
 assert not isinstance(full, keyward.Unavailable), "the same request fails again"
 print("ok: approvals")
