@@ -51,8 +51,7 @@ pub(crate) async fn assemble(
     let opened = Store::open(&options, &keyring);
     let (store, report) = opened.map_err(|error| not_opened(config, error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
-    let duty = claimed(&report, duty);
-    let (duty, alarms) = located(&store, config, environment, duty).await?;
+    let (duty, alarms) = located(&store, config, environment, claimed(&report, duty)).await?;
     let (clock, entropy) = (&*environment.clock, &*environment.entropy);
     let founding = Founding { trust_domain: &config.trust_domain, clock, entropy };
     root_is_current(&store, &keyring)?;

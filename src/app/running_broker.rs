@@ -182,7 +182,6 @@ impl OpenedBroker<'_> {
             let _entered = runtimes.jobs.handle().enter();
             jobs = at_work(&upkeep, &rotator, &ender, &snapshots, &clock_watcher, &stopped);
             jobs.push(tokio::spawn(Arc::clone(&announcer).work(stopped.clone())));
-            jobs.push(tokio::spawn(LedgerWatcher::new(of()).work(stopped.clone())));
         }
         tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
         Ok(RunningBroker {
@@ -223,6 +222,7 @@ fn at_work(
         tokio::spawn(Arc::clone(ender).work(stopped.clone())),
         tokio::spawn(Arc::clone(snapshots).work(stopped.clone())),
         tokio::spawn(Arc::clone(clock_watcher).work(stopped.clone())),
+        tokio::spawn(LedgerWatcher::new(Arc::clone(&upkeep.services)).work(stopped.clone())),
     ]
 }
 

@@ -164,6 +164,7 @@ pub(super) const fn is_replicated(standby_names: &str, replication: Replication)
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one column of the query")]
 struct Facts {
     version: u32,
     /// It is, or can become, a superuser, or can make itself a member of other roles.

@@ -177,10 +177,7 @@ impl CopyBatch {
             }
             let committed = log.commit(&entries);
             if committed != Err(LogFailure::Unknown) || log.look_up(&BatchId::of(first))? {
-                return committed.or_else(|failure| match failure {
-                    LogFailure::Unknown => Ok(()),
-                    other => Err(other),
-                });
+                return if committed == Err(LogFailure::Unknown) { Ok(()) } else { committed };
             }
         }
         Err(LogFailure::Unknown)

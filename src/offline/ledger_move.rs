@@ -163,10 +163,10 @@ fn no_thread(error: io::Error) -> CommandFailure {
 
 fn not_moved(error: CopyError) -> CommandFailure {
     match error {
-        CopyError::Source(error) | CopyError::Destination(error) => match error {
-            OpenError::InUse => CommandFailure::new(code::DATA_DIR_IN_USE).mended_by("stop the broker first"),
-            other => StoreError::Ledger(other).into(),
-        },
+        CopyError::Source(OpenError::InUse) | CopyError::Destination(OpenError::InUse) => {
+            CommandFailure::new(code::DATA_DIR_IN_USE).mended_by("stop the broker first")
+        }
+        CopyError::Source(error) | CopyError::Destination(error) => StoreError::Ledger(error).into(),
         other
         @ (CopyError::Read(_) | CopyError::Foreign(_) | CopyError::Write(_) | CopyError::Differs(_)) => {
             CommandFailure::new(code::LEDGER_NOT_MOVED).because(other.to_string())

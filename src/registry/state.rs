@@ -141,10 +141,7 @@ impl Registry {
             Effect::Declare { capabilities, removed_capabilities, roles, removed_roles } => {
                 self.declare(capabilities, removed_capabilities, roles, removed_roles);
             }
-            Effect::PutAgent { id, spec } => {
-                self.former.take(&Owned::Agent(spec.name.clone()));
-                self.agents.put(*id, spec);
-            }
+            Effect::PutAgent { id, spec } => self.put_agent(*id, spec),
             Effect::RemoveAgent(id) => self.remove_agent(*id),
             Effect::Narrow(narrowing) => self.withdraw(&self.removals_of(narrowing)),
             Effect::Withdraw(removals) => self.withdraw(removals),
@@ -324,6 +321,11 @@ impl Registry {
         if !gone.is_empty() {
             self.agents.lose_roles(&gone);
         }
+    }
+
+    fn put_agent(&mut self, id: AgentId, spec: &AgentSpec) {
+        self.former.take(&Owned::Agent(spec.name.clone()));
+        self.agents.put(id, spec);
     }
 
     /// Its codes stay as long as any others: nobody enrols by one of an agent that is gone.

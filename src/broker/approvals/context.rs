@@ -192,7 +192,8 @@ impl UsualTokens {
             (usual_parameters::FIELD, self.parameters.is_known()),
         ]
         .into_iter()
-        .filter_map(|(field, is_known)| is_known.then(|| field.into()))
+        .filter(|(_, is_known)| *is_known)
+        .map(|(field, _)| field.into())
         .collect()
     }
 }

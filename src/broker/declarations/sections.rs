@@ -28,7 +28,8 @@ impl Sections {
         work: &Cancellation,
     ) -> Result<Self, FaultList> {
         let (mut tables, faults) = Tables::parse_all(files, &known_tables(), work);
-        let (mut sections, mut faults) = (Vec::new(), faults.into_iter().collect::<Vec<_>>());
+        let (mut sections, mut faults) =
+            (Vec::<Box<dyn ReadSection>>::new(), faults.into_iter().collect::<Vec<_>>());
         for section in SECTIONS {
             match (section.read)(&mut tables, scope) {
                 Ok(section) => sections.push(section),
@@ -38,7 +39,7 @@ impl Sections {
         if faults.is_empty() {
             return Ok(Self(sections));
         }
-        faults.extend(sections.iter().filter_map(|section: &Box<dyn ReadSection>| section.unread().cloned()));
+        faults.extend(sections.iter().filter_map(|section| section.unread().cloned()));
         Err(FaultList::merged(faults, files))
     }
 

@@ -255,7 +255,7 @@ impl Services {
             let applied = Applied::of(entry);
             let kind = DeclaredKind::Policy;
             if let Some(applied) = applied.filter(|one| one.changes(kind, Some(name.as_str())))
-                && let Some(policy) = self.policy_changed_by(entry, name)?
+                && let Some(AfterChange(policy)) = self.policy_changed_by(entry, name)?
             {
                 changes.push((applied.at(entry).applied, policy.map(IdentifiedPolicy::of)));
             }
@@ -272,7 +272,7 @@ impl Services {
     }
 
     /// What the state change of `entry` does with the policy, if it changes it: its new declaration, or its removal.
-    fn policy_changed_by(&self, entry: &Entry, name: &PolicyName) -> Result<Option<Option<Policy>>, Failure> {
+    fn policy_changed_by(&self, entry: &Entry, name: &PolicyName) -> Result<Option<AfterChange>, Failure> {
         for effect in self.state.store.effects(entry)? {
             if let Effect::Rules(rules::Effect::Declare(change)) = effect
                 && let Some(policy) = changed(change, name)
@@ -288,7 +288,7 @@ impl Services {
         let seq = version.applied.seq;
         let entries = self.state.store.entries(seq, 1)?;
         let Some(entry) = entries.first().filter(|entry| entry.seq == seq) else { return Ok(None) };
-        Ok(self.policy_changed_by(entry, name)?.flatten())
+        Ok(self.policy_changed_by(entry, name)?.and_then(|AfterChange(policy)| policy))
     }
 
     /// The policy that was in force at a time.
@@ -361,11 +361,14 @@ impl Services {
 pub(super) const OF_SET: [DeclaredKind; 3] =
     [DeclaredKind::Policy, DeclaredKind::Environment, DeclaredKind::ApproverGroup];
 
-/// What the change does with the policy: its new declaration, or its removal.
-fn changed(change: RulesChange, name: &PolicyName) -> Option<Option<Policy>> {
+/// A policy after a change: its new declaration, or `None` if it was removed.
+struct AfterChange(Option<Policy>);
+
+/// What the change does with the policy.
+fn changed(change: RulesChange, name: &PolicyName) -> Option<AfterChange> {
     let is_removed = change.removed_policies.contains(name);
     let declared = change.policies.into_iter().find(|policy| policy.name == *name);
-    (declared.is_some() || is_removed).then_some(declared)
+    (declared.is_some() || is_removed).then_some(AfterChange(declared))
 }
 
 fn version_unknown(name: &PolicyName, when: &str, since_seq: u64) -> Failure {

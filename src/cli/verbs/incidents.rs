@@ -35,15 +35,22 @@ pub struct ContainArgs {
     /// Show what the containment would concern, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub touched: TouchedArgs,
+    /// Do not ask before you take away your own access, or that of every unrestricted admin; required for that where there is no terminal
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What `keyward contain` does with the secrets that agents under the subject have read.
+#[derive(Args, Debug)]
+pub struct TouchedArgs {
     /// Then rotate the secrets that agents under the subject have read, the most sensitive first, and name those that have no rotation
     #[arg(long, conflicts_with = "dry_run")]
     pub rotate_touched: bool,
     /// Give the versions that the subject has read no grace period, and wait until their upstreams have revoked them
     #[arg(long, requires = "rotate_touched")]
     pub revoke_previous: bool,
-    /// Do not ask before you take away your own access, or that of every unrestricted admin; required for that where there is no terminal
-    #[arg(long)]
-    pub yes: bool,
 }
 
 /// `keyward lift`
@@ -88,8 +95,8 @@ impl ContainArgs {
         let command = ContainmentCommand {
             subject: &subject,
             incident,
-            rotates_touched: self.rotate_touched,
-            revokes_previous: self.revoke_previous,
+            rotates_touched: self.touched.rotate_touched,
+            revokes_previous: self.touched.revoke_previous,
         };
         let ordered = client.call(CONTAIN, &Nothing, &body).await;
         let contained = ordered.map_err(|failure| command.without_answer(failure))?;
@@ -109,8 +116,8 @@ impl ContainArgs {
         let seen = &mut progress.reach;
         let probed = probe(&client, incident, &command, seen, &since, session.console).await;
         let followed = follow(&client, incident, &mut progress.effects, session.console).await;
-        let rotated = if self.rotate_touched {
-            let (client, subject, revokes_previous) = (&client, &subject, self.revoke_previous);
+        let rotated = if self.touched.rotate_touched {
+            let (client, subject, revokes_previous) = (&client, &subject, self.touched.revoke_previous);
             let reason = of_incident(incident, &body.reason);
             let rotation = TouchedRotation { client, incident, subject, reason: &reason, revokes_previous };
             rotation.run(&mut progress, session).await

@@ -61,7 +61,7 @@ async fn mint(
     let present = services.identify(&certificate)?;
     let pending = services.own_approval(&present, approval, preference.wait()).await?;
     if pending.state == ApprovalState::Pending.as_str() {
-        return Ok(TokenResponse::Pending(located(pending)));
+        return Ok(TokenResponse::Pending(Box::new(located(pending))));
     }
     // Approved, or ended: the request with the approval says so. The certificate is judged again after the wait.
     let principal = services.identify(&certificate)?;
@@ -73,7 +73,7 @@ async fn mint(
 enum TokenResponse {
     Issued(Box<WithHeaders<TokenAnswer>>),
     /// The request waits for an approval.
-    Pending(WithHeaders<OwnApprovalAnswer>),
+    Pending(Box<WithHeaders<OwnApprovalAnswer>>),
 }
 
 impl TokenResponse {
@@ -99,7 +99,7 @@ impl IntoAnswer<TokenAnswer> for TokenResponse {
     fn give(self, status: StatusCode) -> Response<Body> {
         match self {
             Self::Issued(issued) => IntoAnswer::<TokenAnswer>::give(*issued, status),
-            Self::Pending(pending) => IntoAnswer::<OwnApprovalAnswer>::give(pending, StatusCode::ACCEPTED),
+            Self::Pending(pending) => IntoAnswer::<OwnApprovalAnswer>::give(*pending, StatusCode::ACCEPTED),
         }
     }
 }
