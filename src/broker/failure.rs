@@ -299,7 +299,13 @@ impl From<RecordError> for Failure {
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        Self::internal(code::LEDGER_DAMAGED, &error)
+        match error {
+            ReadError::Damaged { .. } => Self::internal(code::LEDGER_DAMAGED, &error),
+            ReadError::Io(_) => {
+                tracing::error!(%error, "a request could not read the ledger");
+                Self::new(code::LEDGER_STALLED).because("the ledger cannot be read at present")
+            }
+        }
     }
 }
 

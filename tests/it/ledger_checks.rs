@@ -142,8 +142,8 @@ async fn a_broker_raises_an_alarm_when_acknowledged_entries_are_gone() {
     // Given a broker that has acknowledged entries
     let mut moving = Moving::begin();
     moving.configure();
-    moving.good(1);
     moving.good(2);
+    moving.good(3);
     moving.process.serve();
     moving.process.good(&["secret", "put", "before"], b"value");
     let operator = caller(&moving.process, "operator", "operator");

@@ -154,6 +154,9 @@ async fn a_broker_whose_database_hangs_is_not_ready_and_recovers() {
     let done = waiting.wait_with_output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     until(async || ready().await.0 == 200).await;
+    // Readers are refused for a moment after the database did not answer one
+    let operator = caller(&moving.process, "operator", "operator");
+    until(async || operator.get("/v1/ledger/entries?limit=1").await.status == 200).await;
     assert_eq!(stored(&moving.process), ["waits"]);
     // And the log has a line of the stall, and one of its end
     until(async || moving.process.log().contains("the ledger can be written again")).await;

@@ -52,7 +52,7 @@ fn a_token_and_its_id_are_told_apart() {
             told.contains("every user of the machine can read arguments") && !told.contains("CNRY"),
             "{told}"
         );
-        assert!(told.contains("keyward token show -"), "{told}");
+        assert!(told.contains("token show -`"), "{told}");
     }
     let output = process.run_as("operator", &["token", "revoke", "tok_x"], b"");
     assert!(output.status.code() == Some(2) && said(&output).contains("not an id"), "{}", said(&output));

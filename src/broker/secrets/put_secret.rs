@@ -7,7 +7,7 @@ use crate::broker::reading::Reading;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::rotation::{check_form, in_progress, next_of};
 use crate::broker::secrets::classify::{check_cut_off, check_unspared, is_high_spared, judged_anew};
-use crate::broker::secrets::second_operator::unapproved;
+use crate::broker::secrets::second_operator::{unapproved, unapproved_owner};
 use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
@@ -103,7 +103,7 @@ impl AdminServices {
             rotation.map_or(Ok(()), |rotation| check_form(rotation, &value))?;
             let said = StatedFacts::new(known, owner.as_ref(), sensitivity)?;
             known.map_or(Ok(()), |known| said.check_access(reading, scope, known, widen))?;
-            said.check_approved(reading, known, services.settings.widening_second_operator)?;
+            said.check_approved(reading, scope, known, services.settings.widening_second_operator)?;
             let surplus = Surplus::of(known, rotation, services.settings.keep_versions);
             let secret_id = known.map_or(new_secret, |secret| secret.id);
             let version = known.map_or(0, Secret::newest).saturating_add(1);
@@ -216,14 +216,21 @@ impl<'a> StatedFacts<'a> {
         self.sensitivity.map_or(Ok(()), |_| check_unspared(reading, scope, &known.name))
     }
 
-    /// Checks that the new sensitivity of the secret `known` needs no approval by a second operator, which comes with a
-    /// classification alone.
+    /// Checks that the new owner and the new sensitivity of the secret `known` need no approval by a second operator, which
+    /// comes with a classification alone.
     fn check_approved(
         &self,
         reading: &Reading<'_>,
+        scope: &Scope,
         known: Option<&Secret>,
         demands: bool,
     ) -> Result<(), Failure> {
+        let moved = known.zip(self.owner).filter(|_| demands);
+        if let Some((known, owner)) = moved
+            && check_cut_off(reading, scope, known, owner).is_err()
+        {
+            return Err(unapproved_owner(&known.name, owner));
+        }
         match known.zip(self.sensitivity).filter(|_| demands) {
             Some((known, to)) if is_high_spared(reading) => Err(unapproved(&known.name, to)),
             Some(_) | None => Ok(()),

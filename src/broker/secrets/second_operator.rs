@@ -3,7 +3,7 @@
 use crate::authn::OperatorPrincipal;
 use crate::base::encoding::base64url;
 use crate::base::limits::PLAN_APPROVAL_S;
-use crate::base::{OperatorName, SecretName, Sensitivity, Timestamp, code};
+use crate::base::{OperatorName, OwnerName, SecretName, Sensitivity, Timestamp, code};
 use crate::broker::failure::Failure;
 use crate::broker::identity::signer::{Approved, SecondPerson, SignedApproval};
 use crate::broker::reading::Reading;
@@ -134,6 +134,19 @@ fn expired(name: &SecretName, to: Sensitivity, problem: &str) -> Failure {
 fn outdated(name: &SecretName, to: Sensitivity, problem: &str) -> Failure {
     let why = format!("{problem}; nothing was changed");
     Failure::new(code::PLAN_APPROVAL_OUTDATED).because(why).mended_by(again(name, to))
+}
+
+/// The refusal of another owner of a secret of high sensitivity, whose capabilities then deliver it: no approval of that exists.
+pub(super) fn unapproved_owner(name: &SecretName, owner: &OwnerName) -> Failure {
+    let why = format!(
+        "with the owner `{owner}`, capabilities deliver secret `{name}` of the sensitivity `high` that do not deliver it now, and \
+         this broker demands a second operator for that; nothing was stored"
+    );
+    let fix = format!(
+        "lower the sensitivity first: another person with the role `admin` runs `keyward secret classify {name} ordinary --approve \
+         --out approval.json`; then: `keyward secret classify {name} ordinary --widen --approved approval.json`"
+    );
+    Failure::new(code::WIDENING_NEEDS_SECOND_OPERATOR).because(why).mended_by(fix)
 }
 
 /// The refusal of another sensitivity without an approval.

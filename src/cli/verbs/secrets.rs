@@ -119,7 +119,7 @@ pub struct PutArgs {
     pub sensitivity: Option<Sensitivity>,
     /// Confirm that capabilities of the new owner deliver a secret of high sensitivity, or that a policy restricts a secret that gets
     /// the sensitivity `high` less
-    #[arg(long, requires = "owner")]
+    #[arg(long)]
     widen: bool,
     /// Store only if this version is the current one
     #[arg(long, value_name = "VERSION", conflicts_with = "new")]

@@ -1,5 +1,7 @@
 //! Plans that give more access, where the broker demands that a second operator approves them.
 
+mod moved_secrets;
+
 use keyward::base::Timestamp;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PLAN_APPROVAL_S;

@@ -136,7 +136,9 @@ async fn the_same_sensitive_value_of_two_agents_has_two_digests() {
 #[tokio::test]
 async fn an_operator_with_an_owner_sees_no_parameter_of_other_owners() {
     let (broker, red, _) = teams().await;
-    applied(&broker, REFUNDS).await;
+    // A token has one audience
+    let declared = REFUNDS.split("[[resource_server]]").next().unwrap();
+    applied(&broker, &declared.replace("payments.example.com", "red.example.com")).await;
     let mixed = "[[role]]\nname = \"mixed\"\ncapabilities = [\"red.call\", \"payments.status\"]\n\
         [[agent]]\nname = \"red-bot\"\nowner = \"red\"\nroles = [\"mixed\"]\n";
     applied(&broker, mixed).await;

@@ -76,7 +76,7 @@ fn refused_rollback_names_the_command_that_mends_it() {
     let bare = format!("keyward policy rollback p --to {hash}");
     // Without a terminal, the dry run is named
     let (is_good, _, why) = keyward(&process, &bare);
-    assert!(!is_good && why.contains(&format!("`{bare} --dry-run`")), "{why}");
+    assert!(!is_good && why.contains(&format!("policy rollback p --to {hash} --dry-run`")), "{why}");
     // A version that is not there: its list is named
     let (is_good, _, why) = keyward(&process, "keyward policy rollback p --to 00000000 --yes");
     assert!(!is_good && why.contains("policy_version_unknown"), "{why}");
