@@ -17,7 +17,7 @@ use crate::support::proxy::{Cut, Proxy};
 use crate::support::waiting::{until, wait_until};
 
 /// Large enough that the proxy knows its batch.
-const DELTA: [u8; 20_000] = [7; 20_000];
+static DELTA: [u8; 20_000] = [7; 20_000];
 const CUTS: [Cut; 3] = [Cut::Request, Cut::Answer, Cut::AnswerInSilence];
 
 fn through(bed: &DatabaseBed, proxy: &Proxy) -> DatabaseTarget {

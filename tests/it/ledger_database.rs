@@ -19,10 +19,9 @@ pub(crate) fn open(bed: &DatabaseBed) -> (Arc<Ledger>, Recorder) {
 
 /// Why the ledger does not open.
 pub(crate) fn refusal(opened: Result<Arc<Ledger>, OpenError>) -> String {
-    match opened.unwrap_err() {
-        OpenError::Files(VerifyError::Database(why)) => why,
-        other => panic!("{other}"),
-    }
+    let error = opened.unwrap_err();
+    let OpenError::Files(VerifyError::Database(why)) = error else { panic!("{error}") };
+    why
 }
 
 pub(crate) fn sql(bed: &DatabaseBed, statement: &str) {
@@ -329,7 +328,10 @@ fn of_two_brokers_that_start_at_once_one_is_refused() {
         starts.map(|start| start.join().unwrap())
     });
     let [one, other] = opened;
-    let (runs, refused) = if one.is_ok() { (one.unwrap(), other) } else { (other.unwrap(), one) };
+    let (runs, refused) = match one {
+        Ok(one) => (one, other),
+        Err(_) => (other.unwrap(), one),
+    };
     fill(&runs, 1);
     let why = refusal(refused);
     assert!(why.contains("another broker uses the ledger"), "{why}");

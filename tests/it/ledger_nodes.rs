@@ -132,7 +132,7 @@ fn a_node_that_is_far_behind_catches_up_before_it_appends() {
 }
 
 /// Large enough that the proxy knows its batch.
-const DELTA: [u8; 20_000] = [7; 20_000];
+static DELTA: [u8; 20_000] = [7; 20_000];
 
 /// Uses the thing of this round, if no node has.
 fn use_once(node: &Node, round: u64) -> bool {

@@ -22,11 +22,8 @@ use super::{compare, golden};
 fn samples() -> BTreeMap<&'static str, Effect> {
     let agent = registry::Effect::Reserve(DeletedName::Agent("research-bot".parse().unwrap()));
     let operator = registry::Effect::Reserve(DeletedName::Operator("alice".parse().unwrap()));
-    let delete = secrets::Effect::Delete {
-        id: SecretId::from_bytes(*b"secret-4711-abcd"),
-        name: "github/app".parse().unwrap(),
-        versions: vec![3, 4],
-    };
+    let id = SecretId::from_bytes(*b"secret-4711-abcd");
+    let delete = secrets::Effect::Delete { id, name: "github/app".parse().unwrap(), versions: vec![3, 4] };
     let place = registry::Effect::Place(vec![
         ("web.deploy".parse().unwrap(), Some("production".parse().unwrap())),
         ("web.read".parse().unwrap(), None),

@@ -268,8 +268,7 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("agent delete", &["b", "--yes"]);
     run("operator delete", &["eve", "--yes"]);
     run("export", &[]);
-    let bundle = process.path("evidence.zip").display().to_string();
-    run("evidence", &["operator/eve", "--out", &bundle]);
+    run("evidence", &["operator/eve", "--out", &process.path("evidence.zip").display().to_string()]);
     run("declaration schema", &[]);
 }
 
