@@ -1,5 +1,6 @@
 //! The decision on a mint, with more and more declared around the few objects that it is about.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use keyward::base::{ClockReading, DecisionId, Entropy, Sensitive, SystemEntropy};
@@ -96,6 +97,7 @@ impl Decider {
             resource: None,
             life_s: None,
             details: None,
+            parameters: BTreeMap::new(),
             approval: None,
             asked: AskedGrant::default(),
         };
