@@ -1,5 +1,6 @@
 //! Plans that give more access, where the broker demands that a second operator approves them.
 
+mod history;
 mod moved_secrets;
 
 use keyward::base::Timestamp;
@@ -130,32 +131,6 @@ async fn wider_plan_is_applied_with_the_approval_of_a_second_operator() {
     // And the approval counts once: after the change was taken back, it does not count again
     assert_eq!(scene.apply(NARROW, None).await.status, 200, "less access needs no approval");
     refused(&scene.apply(&wider(), Some(&approval)).await, 409, "plan_approval_outdated");
-}
-
-#[tokio::test]
-async fn history_of_a_policy_names_the_second_operator() {
-    let scene = Scene::start().await;
-    // Given a policy that denies a capability of the agent
-    let policy = |capability: &str| {
-        format!(
-            "[[policy]]\nname = \"p\"\nrule = '''\nforbid (principal, action == Keyward::Action::\"token\", resource == \
-             Keyward::Capability::\"{capability}\");\n'''\n"
-        )
-    };
-    let denied = scene.apply(&policy("github.repo.read"), None).await;
-    assert_eq!(denied.status, 200, "{}", denied.text());
-    // When another rule gives the capability back, with the approval of bob
-    let wider = policy("reports.publish");
-    refused(&scene.apply(&wider, None).await, 409, "widening_needs_second_operator");
-    let approval = scene.approved(&wider).await;
-    assert_eq!(scene.apply(&wider, Some(&approval)).await.status, 200);
-    // Then the history of the policy, and that of all policies, have both operators of this application
-    for (path, items) in [("/v1/policies/p/versions", "versions"), ("/v1/policy-sets", "sets")] {
-        let found = scene.broker.operator().get(path).await.json();
-        let by = |at: usize| (found[items][at]["by"].clone(), found[items][at]["approved_by"].clone());
-        assert_eq!(by(0), (json!("admin"), json!("bob")), "{found}");
-        assert_eq!(by(1), (json!("admin"), json!(null)), "{found}");
-    }
 }
 
 #[tokio::test]

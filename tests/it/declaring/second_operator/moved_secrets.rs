@@ -21,10 +21,12 @@ async fn secret_of_high_sensitivity_gets_no_owner_whose_capabilities_then_delive
         let headers = [&[("content-type", "application/octet-stream")], more].concat();
         by.send("PUT", "/v1/secrets/s/pay", &headers, b"value").await
     };
-    let stored = put(&[("keyward-owner", "payments"), ("keyward-sensitivity", "high")]).await;
+    let stored = put(&[("keyward-owner", "payments")]).await;
     assert_eq!(stored.status, 201, "{}", stored.text());
     let applied = scene.apply(OTHERS, None).await;
     assert_eq!(applied.status, 200, "{}", applied.text());
+    let raised = put(&[("keyward-sensitivity", "high")]).await;
+    assert_eq!(raised.status, 201, "{}", raised.text());
     // When one operator gives it to this owner, then it is refused, and the fix needs a second operator
     let refusal = put(&[("keyward-owner", "other"), ("keyward-widen", "true")]).await;
     refused(&refusal, 409, "widening_needs_second_operator");
