@@ -31,7 +31,7 @@ REVOKE ALL ON keyward.head, keyward.entries FROM PUBLIC;
 INSERT INTO keyward.head (format, seq, node) VALUES (1, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING;
 ";
 
-/// `IF NOT EXISTS` accepts whatever is there under the name. A table that somebody else owns or has altered could change
+/// `IF NOT EXISTS` accepts any object under the name. A table that somebody else owns or has altered could change
 /// or hide entries.
 const SHAPE: &str = "\
 WITH me AS (SELECT oid FROM pg_roles WHERE rolname = current_user), \

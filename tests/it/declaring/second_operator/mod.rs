@@ -267,23 +267,30 @@ async fn operator_of_unknown_person_applies_no_wider_plan() {
 
 /// The approval by `bob` with `key` of the sensitivity `ordinary` of this secret, which the entry `since` classified.
 fn lower_sensitivity(key: &EcdsaKey, secret: &str, since: u64, expires_at: &str) -> Value {
-    approved_sensitivity(("bob", key), secret, "ordinary", (since, expires_at))
+    Approving { by: "bob", key, secret, to: "ordinary", since, expires_at }.signed()
 }
 
-/// The approval by the operator with this name and key of the sensitivity `to` of this secret.
-fn approved_sensitivity(
-    (by, key): (&str, &EcdsaKey),
-    secret: &str,
-    to: &str,
-    (since, expires_at): (u64, &str),
-) -> Value {
-    let (operator, name) = (by.parse().unwrap(), secret.parse().unwrap());
-    let ballot = SensitivityBallot::approve(&operator, &name, to.parse().unwrap(), since, expires_at);
-    let signed = ballot.canonical().unwrap();
-    json!({
-        "type": SensitivityBallot::KIND, "operator": by, "secret": secret, "sensitivity": to,
-        "classified_seq": since, "expires_at": expires_at, "signature": base64url(&key.sign(&signed).unwrap()),
-    })
+/// Another sensitivity of a secret that a second operator approves.
+struct Approving<'a> {
+    by: &'a str,
+    key: &'a EcdsaKey,
+    secret: &'a str,
+    to: &'a str,
+    since: u64,
+    expires_at: &'a str,
+}
+
+impl Approving<'_> {
+    fn signed(&self) -> Value {
+        let Self { by, key, secret, to, since, expires_at } = *self;
+        let (operator, name) = (by.parse().unwrap(), secret.parse().unwrap());
+        let ballot = SensitivityBallot::approve(&operator, &name, to.parse().unwrap(), since, expires_at);
+        let signed = ballot.canonical().unwrap();
+        json!({
+            "type": SensitivityBallot::KIND, "operator": by, "secret": secret, "sensitivity": to,
+            "classified_seq": since, "expires_at": expires_at, "signature": base64url(&key.sign(&signed).unwrap()),
+        })
+    }
 }
 
 #[tokio::test]
@@ -395,7 +402,9 @@ async fn higher_sensitivity_that_a_policy_spares_needs_the_approval_too() {
     body["approval"] = lower_sensitivity(&scene.key, "github/app", 0, noon);
     refused(&by.post_json(route, &body).await, 409, "plan_approval_outdated");
     // When another person has approved it, then it is raised, and the entry has both
-    body["approval"] = approved_sensitivity(("bob", &scene.key), "github/app", "high", (0, noon));
+    let key = &scene.key;
+    let raise = Approving { by: "bob", key, secret: "github/app", to: "high", since: 0, expires_at: noon };
+    body["approval"] = raise.signed();
     let done = by.post_json(route, &body).await;
     assert_eq!(done.status, 200, "{}", done.text());
     let event = scene.broker.entries("secret.sensitivity-raised").await.last().unwrap()["event"].clone();

@@ -47,9 +47,9 @@ async fn admin_makes_nothing_that_it_approves_as_an_operator_that_it_invited() {
     assert_eq!(by.post_json(route, &json!({ "sensitivity": "high" })).await.status, 200);
     let since = by.get("/v1/secrets/github/app").await.json()["classified_seq"].as_u64().unwrap();
     let mut lower = json!({ "sensitivity": "ordinary", "widen": true });
-    let signer = ("admin", &scene.own);
-    lower["approval"] =
-        approved_sensitivity(signer, "github/app", "ordinary", (since, "2027-01-15T12:00:00.000Z"));
+    let (by_admin, expires_at) = ("admin", "2027-01-15T12:00:00.000Z");
+    let (key, secret, to) = (&scene.own, "github/app", "ordinary");
+    lower["approval"] = Approving { by: by_admin, key, secret, to, since, expires_at }.signed();
     refused(&puppet.post_json(route, &lower).await, 403, "own_approval_key_missing");
     // The twin: the host accepts a key of the other one
     let _key = accepted_key(&scene.broker, "puppet", &puppet).await;
